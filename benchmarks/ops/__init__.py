@@ -1,0 +1,1 @@
+"""One benchmark per op: equal results first, then rivals interleaved in one run."""

@@ -1,0 +1,190 @@
+"""What a training run is told: frozen dataclasses, and how a YAML file and a command line become one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import jsonargparse
+
+from musegan import resources
+from musegan.errors import UserError
+
+jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which music, and how it is cut into phrases."""
+
+    dataset: str = "freedoom"
+    """Folder of a packed data set (made by `musegan prepare`), or the name of an embedded one."""
+    n_bars: int = 4
+    """Bars in a phrase."""
+    min_tracks: int = 2
+    """Phrases in which fewer tracks sound are not trained on."""
+    normalize_key: bool = True
+    """Move each phrase to C major or A minor; what is generated is moved back by a real phrase's shift."""
+    validation_share: float = 0.15
+    """Share of the pieces held out to choose the best snapshot, in (0, 1)."""
+
+    def __post_init__(self):
+        _check(self, "n_bars", at_least=1)
+        _check(self, "min_tracks", at_least=1)
+        if not 0 < self.validation_share < 1:
+            raise ValueError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The generator/discriminator pair."""
+
+    kind: Literal["compact"] = "compact"
+    """Architecture."""
+    latent_size: int = 64
+    """Numbers in each latent vector: one vector for the phrase and one for each bar."""
+    generator_width: int = 192
+    """Channels of a beat in the generator."""
+    discriminator_width: int = 192
+    """Channels of a beat in the discriminator."""
+    n_blocks: int = 2
+    """Residual blocks along the beats, in each network."""
+    own_bar_share: float = 0.35
+    """Weight of a bar's own latent beside the one common to all bars: smaller repeats more."""
+    mono_tracks: list[str] = field(default_factory=list)
+    """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
+
+    def __post_init__(self):
+        for name in ("latent_size", "generator_width", "discriminator_width"):
+            _check(self, name, at_least=1)
+        _check(self, "n_blocks", at_least=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop."""
+
+    steps: int = 2000
+    """Generator updates in all."""
+    batch_size: int = 64
+    """Phrases in a batch."""
+    seed: int = 0
+    """Decides everything random."""
+    learning_rate: float = 1.2e-3
+    """Adam's, for both networks; 2e-3 diverged."""
+    penalty_weight: float = 1.0
+    """Weight of each of the zero-centred penalties R1 and R2."""
+    penalty_every: int = 4
+    """Discriminator updates from one pair of penalties to the next; their weight grows as much."""
+    transpose_range: int = 2
+    """The discriminator sees real and generated phrases moved by up to this many semitones."""
+    ema_decay: float = 0.999
+    """Of the generator's moving average, which is what is saved and sampled; reached after a ramp-up."""
+    validate_every: int = 250
+    """Steps between comparisons with the held-out pieces, each with a picture and a MIDI file."""
+    validation_samples: int = 512
+    """Phrases generated, and held-out phrases at most, for a comparison."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
+
+    def __post_init__(self):
+        _check(self, "steps", at_least=1)
+        _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
+        _check(self, "transpose_range", at_least=0)
+        for name in ("penalty_every", "validate_every", "validation_samples", "checkpoint_every"):
+            _check(self, name, at_least=1)
+        if not self.learning_rate > 0:
+            raise ValueError(f"train.learning_rate must be above 0: got {self.learning_rate}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"train.ema_decay must lie in [0, 1): got {self.ema_decay}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def _check(config, name: str, at_least: int) -> None:
+    if getattr(config, name) < at_least:
+        part = type(config).__name__.removesuffix("Config").lower()
+        raise ValueError(f"{part}.{name} must be at least {at_least}: got {getattr(config, name)}")
+
+
+def keys(config: type | Config = Config, prefix: str = "") -> dict[str, object]:
+    """Each key of a config by its dotted name, with its value (of the defaults, for a class)."""
+    if isinstance(config, type):
+        config = config()
+    result = {}
+    for part in dataclasses.fields(config):
+        value = getattr(config, part.name)
+        if dataclasses.is_dataclass(value):
+            result |= keys(value, f"{prefix}{part.name}.")
+        else:
+            result[prefix + part.name] = value
+    return result
+
+
+def parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
+    """A command line that takes every key of `Config` as an option, and whole files with `--config`."""
+    result = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    result.add_argument("--config", action="config", help="YAML file, or the name of one of the package's configs.")
+    result.add_class_arguments(Config, None)
+    return result
+
+
+def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonargparse.Namespace:
+    """Parses arguments; the fields `data`, `model` and `train` come back as dataclasses.
+
+    Raises:
+        UserError: an unknown key (the nearest one is named), a value of the wrong type or out of range, or a
+            config file that cannot be read.
+    """
+    try:
+        return command_line.instantiate(command_line.parse_args(_with_config_paths(argv)))
+    except (jsonargparse.ArgumentError, ValueError) as err:
+        if isinstance(err, UserError):
+            raise
+        raise UserError(" ".join(str(err).split()) + _nearest_key(str(err))) from err
+
+
+def to_yaml(config: Config) -> str:
+    """The whole config as a file that `--config` reads."""
+    command_line = parser("", "")
+    return command_line.dump(jsonargparse.Namespace(config=None, **vars(_as_namespace(config))), skip_none=True)
+
+
+def _as_namespace(config) -> jsonargparse.Namespace:
+    return jsonargparse.dict_to_namespace(dataclasses.asdict(config))
+
+
+def _with_config_paths(argv: list[str]) -> list[str]:
+    """Replaces the names of the package's configs by their paths."""
+    result = []
+    for i, word in enumerate(argv):
+        if i and argv[i - 1] == "--config" and not Path(word).exists():
+            word = str(resources.config_path(word))
+        elif word.startswith("--config=") and not Path(word.removeprefix("--config=")).exists():
+            word = f"--config={resources.config_path(word.removeprefix('--config='))}"
+        result.append(word)
+    return result
+
+
+def _nearest_key(message: str) -> str:
+    """`; did you mean X?` for a message about an unknown key."""
+    found = re.search(r"unrecognized arguments: --([\w.]+)|Group '([\w.]+)' does not accept option '([\w.]+)'"
+                      r"|does not accept option '([\w.]+)'", message)
+    if not found:
+        return ""
+    unknown = found[1] or (f"{found[2]}.{found[3]}" if found[2] else found[4])
+    nearest = difflib.get_close_matches(unknown, keys(), n=1, cutoff=0.4)
+    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -1,0 +1,1 @@
+"""MIDI to tracks, packed bars and batches."""

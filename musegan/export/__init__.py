@@ -1,0 +1,8 @@
+"""Rolls to files that others open: MIDI, pypianoroll .npz, pictures, audio."""
+
+from musegan.export.midi import write_midi
+from musegan.export.npz import write_npz
+from musegan.export.png import write_png
+from musegan.export.wav import write_wav
+
+__all__ = ["write_midi", "write_npz", "write_png", "write_wav"]

@@ -1,0 +1,110 @@
+"""Rolls to Standard MIDI files, ready for a sequencer; written by symusic."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import symusic
+
+from musegan.export.phrase import check_sound, phrase_notes
+from musegan.files import atomic_write
+from musegan.roll import Roll, RollSpec
+
+MIN_TICKS_PER_BEAT = 480
+DEFAULT_VELOCITY = 90
+
+
+def write_midi(
+    path: str | os.PathLike[str],
+    roll: Roll,
+    spec: RollSpec,
+    tempo_bpm: float = 120.0,
+    velocity: int = DEFAULT_VELOCITY,
+) -> None:
+    """Writes one phrase as a Standard MIDI file; see `midi_bytes`.
+
+    Raises:
+        ValueError, TypeError: see `score`.
+        UserError: the file cannot be written.
+    """
+    content = midi_bytes(roll, spec, tempo_bpm, velocity)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def midi_bytes(
+    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY, tail_beats: int = 0
+) -> bytes:
+    """The content of a Standard MIDI file (format 1) of one phrase.
+
+    Every track of `spec` is there with its name and program, silent ones too, and lasts all bars of the phrase,
+    whatever its last note. Drums play on channel 10. The same roll gives the same bytes.
+
+    Args:
+        roll, spec, tempo_bpm, velocity: see `score`.
+        tail_beats: silent quarter notes after the last bar.
+    Raises:
+        ValueError, TypeError: see `score`.
+    """
+    music = score(roll, spec, tempo_bpm, velocity)
+    n_bars = roll.frame.shape[1]
+    length_ticks = (n_bars * spec.beats_per_bar + tail_beats) * music.ticks_per_quarter
+    return _lengthen_tracks(music.dumps_midi(), [track.end() for track in music.tracks], length_ticks)
+
+
+def score(
+    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY
+) -> symusic.Score:
+    """One phrase as a symusic score in ticks.
+
+    Args:
+        roll: planes [K, B, T, P] bool that fit `spec`; B = 0 gives a score without notes.
+        spec: says tracks, metre (beats_per_bar quarter notes) and pitches. symusic hands out 15 channels to
+            pitched tracks and starts over with the 16th, whose program then also changes the first one's.
+        tempo_bpm: quarter notes a minute, 4 to 1000.
+        velocity: of all notes, 1 to 127.
+    Raises:
+        ValueError: the roll does not fit `spec`, or tempo or velocity is out of range.
+        TypeError: a plane is not bool.
+    """
+    check_sound(tempo_bpm, velocity)
+    found = phrase_notes(roll, spec).numpy()    # [n, 4]
+    ticks_per_step = -(-MIN_TICKS_PER_BEAT // spec.steps_per_beat)
+    music = symusic.Score(ticks_per_step * spec.steps_per_beat)
+    music.tempos.append(symusic.Tempo(0, tempo_bpm))
+    music.time_signatures.append(symusic.TimeSignature(0, spec.beats_per_bar, 4))
+    for index, track in enumerate(spec.tracks):
+        _, pitch, start_step, end_step = found[found[:, 0] == index].T
+        part = symusic.Track(track.name, 0 if track.is_drum else track.program, track.is_drum)
+        part.notes = symusic.Note.from_numpy(
+            (start_step * ticks_per_step).astype(np.int32),
+            ((end_step - start_step) * ticks_per_step).astype(np.int32),
+            pitch.astype(np.int8),
+            np.full(len(pitch), velocity, np.int8),
+        )
+        music.tracks.append(part)
+    return music
+
+
+def _lengthen_tracks(midi: bytes, ends_ticks: list[int], length_ticks: int) -> bytes:
+    """Moves the end of each track from one tick after its last event, where symusic puts it, to `length_ticks`."""
+    end_of_track = b"\xff\x2f\x00"
+    content, position = [midi[:14]], 14    # the header chunk
+    for end_ticks in ends_ticks:
+        size = int.from_bytes(midi[position + 4 : position + 8], "big")
+        events = midi[position + 8 : position + 8 + size]
+        assert events.endswith(b"\x01" + end_of_track), "symusic ends a track one tick after its last event"
+        events = events[:-4] + _variable_length(length_ticks - end_ticks) + end_of_track
+        content += [b"MTrk", len(events).to_bytes(4, "big"), events]
+        position += 8 + size
+    assert position == len(midi), "symusic writes one chunk for each track"
+    return b"".join(content)
+
+
+def _variable_length(value: int) -> bytes:
+    """The number as MIDI writes times: seven bits a byte, the highest first, bit 7 set on all but the last."""
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))

@@ -1,0 +1,50 @@
+"""What every exporter takes: one phrase, a roll without its batch axis."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from musegan.ops.notes import notes
+from musegan.roll import Roll, RollSpec, check_roll
+
+MAX_TEMPO_BPM = 1000.0
+MIN_TEMPO_BPM = 4.0    # MIDI holds at most 2^24 - 1 microseconds a beat: 3.58 beats a minute
+
+
+def phrases(roll: Roll) -> list[Roll]:
+    """Splits a batch, planes [N, K, B, T, P], into its N phrases, planes [K, B, T, P]."""
+    return [Roll(*planes) for planes in zip(*roll)]
+
+
+def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
+    """Lists the notes of one phrase.
+
+    Args:
+        roll: planes [K, B, T, P] bool that fit `spec`.
+    Returns:
+        [n, 4] int64 on the CPU: track, MIDI pitch, start_step, end_step; sorted as `musegan.ops.notes.notes`.
+    Raises:
+        ValueError, TypeError: see `check_roll`.
+    """
+    for name, plane in zip(Roll._fields, roll):
+        if plane.ndim != 4:
+            raise ValueError(f"{name}: expected one phrase [K, B, T, P], got {list(plane.shape)}")
+    batch = roll.map(lambda plane: plane.unsqueeze(0))    # [1, K, B, T, P]
+    check_roll(batch, spec)
+    found = notes(batch).cpu()[:, 1:]
+    found[:, 1] += spec.lowest_pitch
+    return found    # [n, 4]
+
+
+def check_sound(tempo_bpm: float, velocity: int) -> None:
+    """Checks tempo and velocity.
+
+    Raises:
+        ValueError: a value that a MIDI file cannot hold, or that nobody can have meant.
+    """
+    if not math.isfinite(tempo_bpm) or not MIN_TEMPO_BPM <= tempo_bpm <= MAX_TEMPO_BPM:
+        raise ValueError(f"tempo_bpm must be {MIN_TEMPO_BPM:g} to {MAX_TEMPO_BPM:g}: got {tempo_bpm}")
+    if not 1 <= velocity <= 127:
+        raise ValueError(f"velocity must be 1 to 127: got {velocity}")

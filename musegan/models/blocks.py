@@ -1,0 +1,60 @@
+"""Building blocks of networks: convolutions along time written as matrix products, minibatch statistics.
+
+Everything here works on [N, time, channels]: a convolution whose kernel equals its stride is then one
+matrix product and a view, which is what makes these networks fast on small machines.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TimeConv(nn.Linear):
+    """A 3-tap convolution along time, zero padded, as one matrix product: [N, time, C_in] -> [N, time, C_out]."""
+
+    def __init__(self, n_in: int, n_out: int):
+        super().__init__(3 * n_in, n_out)
+
+    def forward(self, h: Tensor) -> Tensor:
+        time = h.shape[1]
+        padded = F.pad(h, (0, 0, 1, 1))
+        taps = [padded[:, tap : tap + time] for tap in range(3)]
+        return super().forward(torch.cat(taps, dim=-1))
+
+
+class ChannelNorm(nn.BatchNorm1d):
+    """Batch norm over the last axis of [N, time, C]."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return super().forward(h.flatten(0, 1)).unflatten(0, h.shape[:2])
+
+
+class Residual(nn.Module):
+    """Two 3-tap convolutions along time beside the identity: [N, time, C] -> the same.
+
+    Args:
+        width: C.
+        norm: batch norm before each activation (generator); a discriminator has none.
+    """
+
+    def __init__(self, width: int, norm: bool):
+        super().__init__()
+        self.norm_1 = ChannelNorm(width) if norm else nn.Identity()
+        self.norm_2 = ChannelNorm(width) if norm else nn.Identity()
+        self.conv_1 = TimeConv(width, width)
+        self.conv_2 = TimeConv(width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        x = self.conv_1(F.leaky_relu(self.norm_1(h), 0.2))
+        return h + self.conv_2(F.leaky_relu(self.norm_2(x), 0.2))
+
+
+def minibatch_stddev(h: Tensor) -> Tensor:
+    """How much the samples of a batch differ, as one more channel: [N, C] -> [N, C + 1].
+
+    Source: Karras et al. 2018 (Progressive GAN), with the whole batch as one group.
+    """
+    deviation = (h.var(0, unbiased=False) + 1e-8).sqrt().mean()
+    return torch.cat([h, deviation.expand(len(h), 1)], dim=1)

@@ -1,0 +1,141 @@
+"""Where a roll's cells lie in the vectors a network sees: each track cropped to the pitches it uses.
+
+A network works on *features* [N, B, T, F]: side by side, for each track, the columns of its frame plane
+and, for pitched tracks, those of its onset plane, both cropped to the track's own pitch range. Band music
+needs about half the cells of the full roll this way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from musegan.roll import Roll, RollSpec
+
+Head = Literal["poly", "mono"]
+
+
+class TrackColumns(NamedTuple):
+    """One track's place in the features."""
+
+    pitches: slice
+    """Of the P pitches, those the track uses."""
+    frame: slice
+    """Columns of the frame plane (for drums, of the onsets)."""
+    onset: slice | None
+    """Columns of the onset plane; None for drums."""
+    head: Head
+    """`poly`: any number of pitches at once; `mono`: one or none."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tracks' pitch ranges and heads; everything else about features follows from them."""
+
+    spec: RollSpec
+    """The roll that is cropped."""
+    first_pitch: tuple[int, ...]
+    """[K] index of each track's first pitch, from 0 at `spec.lowest_pitch`."""
+    n_pitches: tuple[int, ...]
+    """[K] number of pitches of each track."""
+    heads: tuple[Head, ...]
+    """[K] head of each track."""
+
+    def __post_init__(self):
+        for name in ("first_pitch", "n_pitches", "heads"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != self.spec.n_tracks:
+                raise ValueError(f"{name} must have one entry for each track: got {getattr(self, name)}")
+        for first, n in zip(self.first_pitch, self.n_pitches):
+            if first < 0 or n < 1 or first + n > self.spec.n_pitches:
+                raise ValueError(f"a track's pitches must lie within P={self.spec.n_pitches}: first={first}, n={n}")
+        if unknown := set(self.heads) - {"poly", "mono"}:
+            raise ValueError(f"heads must be 'poly' or 'mono': got {sorted(unknown)}")
+
+    @classmethod
+    def fit(cls, cell_counts: Tensor, spec: RollSpec, mono_tracks: tuple[str, ...] = (), tail: float = 1e-3) -> Layout:
+        """The narrowest pitch ranges that hold all but a thin tail of the data.
+
+        Args:
+            cell_counts: [K, P] how often each pitch sounds in the training data.
+            spec: the data's.
+            mono_tracks: names of the tracks that play one note at a time.
+            tail: share of a track's cells that may be cut at either end.
+        Raises:
+            ValueError: `mono_tracks` names a track that is not there, or a drum track.
+        """
+        pitched = [track.name for track in spec.tracks if not track.is_drum]
+        if unknown := set(mono_tracks) - set(pitched):
+            raise ValueError(f"mono_tracks: no pitched track named {sorted(unknown)}; there are {pitched}")
+        first_pitch, n_pitches = [], []
+        for counts in cell_counts.double():
+            below = counts.cumsum(0)    # [P]
+            total = float(below[-1])
+            first = int((below <= tail * total).sum()) if total else 0
+            last = int((below < (1 - tail) * total).sum()) if total else 0
+            first_pitch.append(first)
+            n_pitches.append(last - first + 1)
+        heads = ["mono" if track.name in mono_tracks else "poly" for track in spec.tracks]
+        return cls(spec, tuple(first_pitch), tuple(n_pitches), tuple(heads))
+
+    @property
+    def columns(self) -> list[TrackColumns]:
+        """[K] where each track's columns lie."""
+        result, start = [], 0
+        for track, first, n, head in zip(self.spec.tracks, self.first_pitch, self.n_pitches, self.heads):
+            frame = slice(start, start + n)
+            onset = None if track.is_drum else slice(start + n, start + 2 * n)
+            start = (onset or frame).stop
+            result.append(TrackColumns(slice(first, first + n), frame, onset, head))
+        return result
+
+    @property
+    def widths(self) -> list[int]:
+        """Numbers of columns of the planes, in the order in which they lie side by side; their sum is F."""
+        return [n for track, n in zip(self.columns, self.n_pitches) for _ in range(2 if track.onset else 1)]
+
+    @property
+    def n_features(self) -> int:
+        """F."""
+        last = self.columns[-1]
+        return (last.onset or last.frame).stop
+
+    def crop(self, roll: Roll) -> Tensor:
+        """Planes [N, K, B, T, P] -> features [N, B, T, F] of the same dtype."""
+        parts = []
+        for k, track in enumerate(self.columns):
+            parts.append(roll.frame[:, k, :, :, track.pitches])
+            if track.onset:
+                parts.append(roll.onset[:, k, :, :, track.pitches])
+        return torch.cat(parts, dim=-1)
+
+    def expand(self, features: Tensor, outside: float) -> tuple[Tensor, Tensor]:
+        """Features [N, B, T, F] -> frame and onset planes [N, K, B, T, P], `outside` where no column is.
+
+        A drum track's onset plane is its frame plane.
+        """
+        n, b, t, _ = features.shape
+        shape = (n, self.spec.n_tracks, b, t, self.spec.n_pitches)
+        frame, onset = (features.new_full(shape, outside) for _ in range(2))
+        for k, track in enumerate(self.columns):
+            frame[:, k, :, :, track.pitches] = features[..., track.frame]
+            onset[:, k, :, :, track.pitches] = features[..., track.onset or track.frame]
+        return frame, onset
+
+    def transposed_columns(self, semitones: int) -> Tensor:
+        """[F] int64: the column that each column comes from when pitched tracks move up by `semitones`.
+
+        F (one past the last) stands for silence: what leaves a track's range is cut, nothing wraps.
+        """
+        source = torch.arange(self.n_features)
+        for spec_track, track in zip(self.spec.tracks, self.columns):
+            if spec_track.is_drum:
+                continue
+            for plane in (track.frame, track.onset):
+                moved = source[plane] - semitones
+                inside = (moved >= plane.start) & (moved < plane.stop)
+                source[plane] = torch.where(inside, moved, self.n_features)
+        return source

@@ -1,0 +1,6 @@
+"""Public op functions: each one schema, a reference in plain torch, and native kernels where built."""
+
+from musegan.ops._library import NativeStatus, native_status, op_backends
+from musegan.ops.binarize import bernoulli, threshold
+
+__all__ = ["NativeStatus", "bernoulli", "native_status", "op_backends", "threshold"]

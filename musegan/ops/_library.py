@@ -1,0 +1,125 @@
+"""The torch library `musegan`: schemas, reference kernels, and the loading of the native ones.
+
+Python owns every schema and registers a plain-torch reference as the general kernel; importing
+`musegan._C` adds CPU kernels, which the dispatcher prefers. `MUSEGAN_NATIVE` chooses at import:
+`auto` (the default) takes the native kernels where they were built, `require` insists on them,
+`off` leaves them out. A library that is present but broken is always an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+import musegan
+
+_LIBRARY = torch.library.Library("musegan", "DEF")
+_MODULE = "musegan._C"
+_OPS: list[str] = []
+
+
+@dataclass(frozen=True)
+class NativeStatus:
+    """Whether the native kernels run, and which."""
+
+    loaded: bool
+    """True where `musegan._C` was loaded."""
+    reason: str
+    """Why it was not loaded; empty where it was."""
+    path: str = ""
+    """The library's file."""
+    cpu_level: str = ""
+    """Instruction sets the kernels may use: generic, avx2 or avx512."""
+    build: dict[str, str] = field(default_factory=dict)
+    """Compiler, flags, torch of the build and lowest torch it runs with."""
+
+
+def define(schema: str, reference: Callable, fake: Callable) -> None:
+    """Adds an op: `schema` as torch writes it, its kernel in plain torch, and its shape function."""
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
+    _LIBRARY.impl(name, reference, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"musegan::{name}", fake, lib=_LIBRARY)
+    _OPS.append(name)
+
+
+def native_status() -> NativeStatus:
+    """How the native library was loaded when this process began."""
+    return _STATUS
+
+
+def op_backends() -> dict[str, dict[str, str]]:
+    """For each op, the kernel that runs on each device: `native (LEVEL)` or `reference`."""
+    levels = _NATIVE.kernel_levels() if _NATIVE else {}
+    backends = {}
+    for op in _OPS:
+        by_device = {}
+        for device in ("CPU", "CUDA"):
+            native = torch._C._dispatch_has_kernel_for_dispatch_key(f"musegan::{op}", device)
+            by_device[device.lower()] = f"native ({levels.get(op, device.lower())})" if native else "reference"
+        backends[op] = by_device
+    return backends
+
+
+def _load(mode: str) -> tuple[ModuleType | None, NativeStatus]:
+    """The native module, or None and why.
+
+    Raises:
+        ValueError: `mode` is not off, auto or require.
+        ImportError: the library is required and absent, or present and broken.
+    """
+    if mode not in ("off", "auto", "require"):
+        raise ValueError(f"MUSEGAN_NATIVE must be off, auto or require: got {mode!r}")
+    if mode == "off":
+        return None, NativeStatus(False, "MUSEGAN_NATIVE=off")
+    spec = PathFinder.find_spec(_MODULE, musegan.__path__)  # beside this package, not of another install
+    if spec is None:
+        reason = _why_absent()
+        if mode == "require":
+            raise ImportError(f"MUSEGAN_NATIVE=require, but {_MODULE} is absent: {reason}")
+        return None, NativeStatus(False, reason)
+    try:
+        _check_whole(Path(spec.origin))
+        native = importlib.import_module(_MODULE)
+        level, build = native.cpu_level(), native.build_facts()
+    except (ImportError, OSError) as err:
+        raise ImportError(
+            f"the native library {spec.origin} is broken: {err}. "
+            "Reinstall musegan, or set MUSEGAN_NATIVE=off to run on the reference kernels"
+        ) from err
+    return native, NativeStatus(True, "", spec.origin, level, build)
+
+
+def _why_absent() -> str:
+    record = Path(__file__).parent.parent / "_not_built.txt"  # written by setup.py
+    if record.is_file():
+        return record.read_text(encoding="utf-8").strip()
+    return "never built here: this is a source tree, and `pip install -e .` builds it"
+
+
+def _check_whole(library: Path) -> None:
+    """Raises ImportError for an ELF file shorter than its own tables say: loading it would kill the process."""
+    size = library.stat().st_size
+    with library.open("rb") as file:
+        header = file.read(64)
+    if header[:5] != b"\x7fELF\x02":  # not 64-bit ELF: left to the loader
+        return
+    if len(header) < 64:
+        raise ImportError(f"cut short at {size} bytes")
+    order = "<" if header[5] == 1 else ">"
+    (sections_at,) = struct.unpack_from(f"{order}Q", header, 40)
+    entry_size, n_entries = struct.unpack_from(f"{order}HH", header, 58)
+    whole = sections_at + entry_size * n_entries
+    if size < whole:
+        raise ImportError(f"cut short: {size} of {whole} bytes")
+
+
+_NATIVE, _STATUS = _load(os.environ.get("MUSEGAN_NATIVE", "auto"))

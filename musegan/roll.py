@@ -1,0 +1,183 @@
+"""The vocabulary of piano-rolls: axes, tracks, RollSpec and Roll.
+
+Axes, everywhere in this package:
+
+| letter | axis |
+|---|---|
+| N | batch |
+| K | tracks |
+| B | bars |
+| T | time steps in a bar |
+| P | pitches, from `lowest_pitch` up |
+| Z | latent |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+N_MIDI_PITCHES = 128
+AXES = "NKBTP"
+
+
+@dataclass(frozen=True)
+class Track:
+    """One instrument of a roll."""
+
+    name: str
+    """Name that MIDI files, pictures and tables show."""
+    program: int = 0
+    """General MIDI program, 0 to 127; without meaning for drums."""
+    is_drum: bool = False
+    """True for the percussion channel: never transposed, onsets only."""
+
+    def __post_init__(self):
+        if not 0 <= self.program < 128:
+            raise ValueError(f"program must be 0 to 127: got {self.program} for track {self.name!r}")
+
+
+@dataclass(frozen=True)
+class RollSpec:
+    """What the numbers of a roll mean; travels with every data set, checkpoint and export."""
+
+    tracks: tuple[Track, ...]
+    """The K tracks, in order; each may be given as a dictionary."""
+    steps_per_beat: int = 4
+    """Time steps in a quarter note."""
+    beats_per_bar: int = 4
+    """Quarter notes in a bar (3 for both 3/4 and 6/8)."""
+    lowest_pitch: int = 24
+    """MIDI pitch of the first of the P pitches."""
+    n_pitches: int = 84
+    """Number of pitches P."""
+
+    def __post_init__(self):
+        tracks = (track if isinstance(track, Track) else Track(**track) for track in self.tracks)
+        object.__setattr__(self, "tracks", tuple(tracks))
+        if not self.tracks:
+            raise ValueError("tracks must not be empty")
+        names = [track.name for track in self.tracks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"track names must differ: got {names}")
+        for name in ("steps_per_beat", "beats_per_bar", "n_pitches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1: got {getattr(self, name)}")
+        if not 0 <= self.lowest_pitch <= N_MIDI_PITCHES - self.n_pitches:
+            raise ValueError(
+                f"lowest_pitch and n_pitches must stay within MIDI's 0 to 127: "
+                f"lowest_pitch={self.lowest_pitch}, n_pitches={self.n_pitches}"
+            )
+
+    @property
+    def n_tracks(self) -> int:
+        """K."""
+        return len(self.tracks)
+
+    @property
+    def steps_per_bar(self) -> int:
+        """T."""
+        return self.steps_per_beat * self.beats_per_bar
+
+    @property
+    def multitrack_resolution(self) -> int:
+        """Fine steps in a quarter note of a `pypianoroll.Multitrack` of such rolls (4 -> 28, 12 -> 36).
+
+        `steps_per_beat` times the smallest odd number from 3 that makes at least 24: fine enough for a gap of one
+        fine step between a note and its next strike, and odd, so that each step has a fine step in its middle.
+        """
+        fine_steps = 3
+        while self.steps_per_beat * fine_steps < 24:
+            fine_steps += 2
+        return self.steps_per_beat * fine_steps
+
+    def to_json(self) -> str:
+        """The spec as one line of JSON; `from_json` is the inverse."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> RollSpec:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, an unknown or missing key, or a value out of range.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, json.JSONDecodeError) as err:
+            raise ValueError(f"not a RollSpec: {err} in {text[:200]!r}") from err
+
+
+PRESETS: dict[str, tuple[Track, ...]] = {
+    # The five tracks of the Lakh Pianoroll Dataset, LPD-5 (Dong et al. 2018).
+    "lpd5": (
+        Track("drums", is_drum=True),
+        Track("piano", program=0),
+        Track("guitar", program=25),
+        Track("bass", program=33),
+        Track("strings", program=48),
+    ),
+    # Four voices, as in the Bach chorales.
+    "satb": (
+        Track("soprano", program=52),
+        Track("alto", program=52),
+        Track("tenor", program=52),
+        Track("bass", program=52),
+    ),
+}
+
+
+class Roll(NamedTuple):
+    """The two planes of a roll, both [N, K, B, T, P] (or any one shape that ends in T, P).
+
+    An onset always sounds (`onset <= frame`), and drums have onsets only (`frame == onset`). A frame
+    that begins to sound without an onset (where a phrase was cut inside a note) counts as a start.
+    """
+
+    frame: Tensor
+    """bool, True while a note sounds."""
+    onset: Tensor
+    """bool, True where a note starts."""
+
+    def map(self, function) -> Roll:
+        """The roll with `function` applied to each plane."""
+        return Roll(function(self.frame), function(self.onset))
+
+
+def check_shape(name: str, tensor: Tensor, spec: RollSpec | None = None) -> None:
+    """Checks that a tensor is [N, K, B, T, P], and that K, T and P are those of `spec` if given.
+
+    Raises:
+        ValueError: with the axis, what was expected and what came.
+    """
+    shape = list(tensor.shape)
+    if len(shape) != len(AXES):
+        raise ValueError(f"{name}: expected five axes [N, K, B, T, P], got {shape}")
+    if spec is None:
+        return
+    for axis, expected in (("K", spec.n_tracks), ("T", spec.steps_per_bar), ("P", spec.n_pitches)):
+        got = shape[AXES.index(axis)]
+        if got != expected:
+            raise ValueError(f"{axis}: expected {expected}, got {got} in {name} {shape}")
+
+
+def check_roll(roll: Roll, spec: RollSpec | None = None) -> None:
+    """Checks shapes, that both planes are bool, and that every onset sounds.
+
+    Raises:
+        ValueError: shapes differ or do not fit `spec`, or an onset has no frame.
+        TypeError: a plane is not bool.
+    """
+    for name, plane in zip(Roll._fields, roll):
+        check_shape(name, plane, spec)
+        if plane.dtype != torch.bool:
+            raise TypeError(f"{name} must be bool: got {plane.dtype}")
+    if roll.frame.shape != roll.onset.shape:
+        raise ValueError(f"planes must have one shape: frame={list(roll.frame.shape)}, onset={list(roll.onset.shape)}")
+    if bool((roll.onset & ~roll.frame).any()):
+        raise ValueError("an onset must sound: onset is True where frame is False")

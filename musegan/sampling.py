@@ -1,0 +1,123 @@
+"""A model and a request in, rolls out: used by every way to generate."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from musegan.data.keys import LOWEST_SHIFT, transpose
+from musegan.models import CompactGenerator, Layout, RollLogits
+from musegan.ops import bernoulli, threshold
+from musegan.roll import Roll
+from musegan.seeding import derived_seed, generator_for
+
+Method = Literal["threshold", "bernoulli"]
+_BATCH = 64     # samples made at a time; does not change any of them
+
+
+def sample(
+    model: CompactGenerator,
+    n_samples: int,
+    seed: int,
+    method: Method = "threshold",
+    in_training_key: bool = False,
+) -> Roll:
+    """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
+
+    Runs in float64: what differs between thread counts, batch sizes and machines is then far too small to
+    move a cell across its threshold.
+
+    Args:
+        model: a trained generator.
+        n_samples: N.
+        seed: any integer.
+        method: `threshold` takes what is likelier than not, `bernoulli` draws each cell.
+        in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
+            each by the shift of a real one.
+    Returns:
+        planes [N, K, B, T, P] bool.
+    """
+    model = copy.deepcopy(model).cpu().double().eval()
+    rolls = []
+    for first in range(0, n_samples, _BATCH):
+        samples = range(first, min(first + _BATCH, n_samples))
+        with torch.no_grad():
+            logits = model(latents(model, samples, seed))
+        roll = binarize(logits, model.layout, method, seed, first)
+        if model.key_shifts and not in_training_key:
+            roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
+        rolls.append(roll)
+    if not rolls:
+        empty = torch.zeros(0, model.spec.n_tracks, model.n_bars, model.spec.steps_per_bar, model.spec.n_pitches) > 0
+        return Roll(empty, empty.clone())
+    return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
+
+
+def latents(model: CompactGenerator, samples: range, seed: int) -> Tensor:
+    """[N, 1 + B, Z] float64, standard normal: one row for each sample's number."""
+    shape = (1 + model.n_bars, model.latent_size)
+    return torch.stack([
+        torch.randn(shape, dtype=torch.float64, generator=generator_for(seed, "latents", i)) for i in samples
+    ])
+
+
+def binarize(logits: RollLogits, layout: Layout, method: Method, seed: int = 0, first_sample: int = 0) -> Roll:
+    """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
+
+    Args:
+        logits: planes [N, K, B, T, P].
+        layout: says which tracks play one note at a time.
+        method: as in `sample`.
+        seed: of the Bernoulli draws.
+        first_sample: number of the first sample, which decides its place in the random stream.
+    Returns:
+        planes [N, K, B, T, P] bool.
+    """
+    frame_logits = logits.frame.clone()
+    for k, head in enumerate(layout.heads):
+        if head == "mono":
+            convert = _hazards if method == "bernoulli" else _winner
+            frame_logits[:, k] = convert(frame_logits[:, k])
+    if method == "threshold":
+        frame, onset = threshold(frame_logits), threshold(logits.onset)
+    else:
+        offset = first_sample * logits.frame[0].numel()
+        frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)
+        onset = bernoulli(logits.onset, derived_seed(seed, "onsets"), offset)
+    for k, head in enumerate(layout.heads):
+        if head == "mono" and method == "bernoulli":
+            frame[:, k] &= frame[:, k].cumsum(-1) == 1
+    sounding = frame.flatten(2, 3)    # [N, K, B * T, P]
+    before = torch.zeros_like(sounding)
+    before[:, :, 1:] = sounding[:, :, :-1]
+    return Roll(frame, frame & (onset | ~before.view_as(frame)))
+
+
+def _winner(logits: Tensor) -> Tensor:
+    """Log-odds of one pitch or none -> +1 at the likeliest pitch where it beats the rest, else -1. [..., P]."""
+    p = logits.sigmoid()
+    best, pitch = p.max(-1, keepdim=True)
+    rest = 1 - p.sum(-1, keepdim=True)
+    wins = torch.zeros_like(p, dtype=torch.bool).scatter(-1, pitch, best > rest)
+    return torch.where(wins, 1.0, -1.0).to(logits.dtype)
+
+
+def _hazards(logits: Tensor) -> Tensor:
+    """Log-odds of one pitch or none -> log-odds of each pitch given that no lower one was drawn. [..., P].
+
+    The first success of independent draws with these odds is a draw from the original distribution, so a track
+    that plays one note at a time is sampled by the same Bernoulli op as any other.
+    """
+    p = logits.sigmoid()
+    left = 1 - p.cumsum(-1) + p    # not drawn below this pitch
+    return torch.logit((p / left.clamp(min=1e-12)).clamp(0, 1))
+
+
+def _key_shifts(model: CompactGenerator, samples: range, seed: int) -> Tensor:
+    """[N] semitones, drawn from how far the training phrases lay from C major / A minor."""
+    weights = torch.tensor(model.key_shifts, dtype=torch.float64)
+    draws = [torch.multinomial(weights, 1, generator=generator_for(seed, "key", i)) for i in samples]
+    return torch.cat(draws) + LOWEST_SHIFT

@@ -1,0 +1,253 @@
+"""The adversarial loop: batches in, a trained generator out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from musegan.config import Config
+from musegan.data.packed import PackedDataset, split_pieces
+from musegan.data.phrases import Phrases
+from musegan.errors import UserError
+from musegan.export import write_midi, write_png
+from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
+from musegan.metrics.distance import distance, histograms
+from musegan.models import CompactGenerator, Layout, build, save_generator
+from musegan.roll import Roll
+from musegan.sampling import sample
+from musegan.seeding import derived_seed, generator_for
+from musegan.training.run_folder import RunFolder
+
+ADAM_BETAS = (0.0, 0.99)    # R3GAN
+LOG_EVERY = 10              # steps
+N_SHOWN = 4                 # phrases in a picture
+
+
+class Progress:
+    """What the loop tells whoever watches; the command's version shows a progress bar."""
+
+    def start(self, done: int, total: int) -> None:
+        """The loop begins after `done` of `total` steps."""
+
+    def advance(self, step: int, numbers: dict[str, float]) -> None:
+        """A step is done."""
+
+    def say(self, line: str) -> None:
+        """Something happened that is worth a line."""
+
+
+def train(
+    config: Config,
+    dataset: PackedDataset,
+    run: RunFolder,
+    resume: bool = False,
+    progress: Progress = Progress(),
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Trains a pair, writing everything to the run's folder.
+
+    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends.
+
+    Args:
+        stop_requested: asked after each step; when True, a checkpoint is written and the loop returns.
+    Returns:
+        whether all steps are done.
+    Raises:
+        UserError: the data has too few phrases, a checkpoint does not fit, or a loss is no longer a number.
+    """
+    # Data
+    settings, device = config.train, _device(config.train.device)
+    training, validation = _split(config, dataset)
+    held_out = histograms(validation.sample(settings.validation_samples, settings.seed), dataset.spec)
+    floor = distance(histograms(training.sample(settings.validation_samples, settings.seed), dataset.spec), held_out)
+    progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
+
+    # Networks
+    torch.manual_seed(derived_seed(settings.seed, "weights"))
+    layout = Layout.fit(training.cell_counts, dataset.spec, tuple(config.model.mono_tracks))
+    generator, discriminator = build(config.model, layout, config.data.n_bars, **_facts(training, layout))
+    average = copy.deepcopy(generator).requires_grad_(False).eval()
+    networks = {"generator": generator, "discriminator": discriminator, "average": average}
+    for network in networks.values():
+        network.to(device)
+    optimizers = {
+        name: torch.optim.Adam(networks[name].parameters(), lr=settings.learning_rate, betas=ADAM_BETAS, fused=True)
+        for name in ("generator", "discriminator")
+    }
+
+    # Resume
+    step, best = 0, float("inf")
+    if resume and run.checkpoint.exists():
+        step, best = _restore(run, networks, optimizers)
+    run.rewind_metrics(step)
+    writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
+    progress.start(step, settings.steps)
+
+    with writer, open(run.metrics, "a", buffering=1) as log:
+        stopping = False
+        while step < settings.steps and not stopping:
+            # One batch, one augmentation, one set of latents
+            started = time.perf_counter()
+            real = layout.crop(training.batch(step, settings.seed, settings.batch_size)).to(device).float()
+            latents = _latents(generator, settings.batch_size, settings.seed, step).to(device)
+            view = _augmentation(settings.seed, step, settings.transpose_range, config.data.n_bars)
+            step += 1
+
+            # Discriminator
+            fake = generator.probabilities(latents)
+            fake_leaf = fake.detach()
+            penalise = step % settings.penalty_every == 0
+            if penalise:
+                real.requires_grad_(), fake_leaf.requires_grad_()
+            real_score, fake_score = discriminator(real, *view), discriminator(fake_leaf, *view)
+            loss_d = relativistic_discriminator(real_score, fake_score)
+            numbers = {"discriminator": loss_d.item()}
+            if penalise:
+                penalty = zero_centred_penalty(real_score, real) + zero_centred_penalty(fake_score, fake_leaf)
+                numbers["penalty"] = penalty.item()
+                loss_d = loss_d + settings.penalty_weight * settings.penalty_every * penalty
+            _update(optimizers["discriminator"], loss_d)
+
+            # Generator
+            # Differs: real scores are those of before the update, which saves a pass
+            discriminator.requires_grad_(False)
+            loss_g = relativistic_generator(real_score.detach(), discriminator(fake, *view))
+            numbers["generator"] = loss_g.item()
+            _update(optimizers["generator"], loss_g)
+            discriminator.requires_grad_(True)
+            _update_average(average, generator, min(settings.ema_decay, (1 + step) / (10 + step)))
+
+            # Stop on NaN, before anything is saved
+            if not all(torch.isfinite(torch.tensor(value)) for value in numbers.values()):
+                raise UserError(f"step {step}: a loss is not a number any more ({numbers}); the last checkpoint is kept. "
+                                f"Try a lower train.learning_rate than {settings.learning_rate:g}")
+            numbers["seconds"] = time.perf_counter() - started
+
+            # Compare with held-out pieces
+            last, stopping = step == settings.steps, stop_requested()
+            if last or step % settings.validate_every == 0:
+                numbers["distance"] = _validate(average, held_out, settings.validation_samples, settings.seed)
+                save_generator(average, run.newest)
+                if numbers["distance"] < best:
+                    best = numbers["distance"]
+                    save_generator(average, run.best)
+                _show(average, run, step, settings.seed)
+                progress.say(f"step {step}: distance {numbers['distance']:.3f}, best {best:.3f}, real {floor:.3f}")
+
+            # Log and keep
+            progress.advance(step, numbers)
+            if step % LOG_EVERY == 0 or "distance" in numbers or step == 1:
+                log.write(json.dumps({"step": step, **numbers}) + "\n")
+                for name, value in numbers.items():
+                    writer.add_scalar(name, value, step)
+            if last or step % settings.checkpoint_every == 0 or stopping:
+                _save(run, networks, optimizers, step, best)
+    return step >= settings.steps
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as err:
+        raise UserError(f"train.device: cannot use {name!r}: {str(err).splitlines()[0]}") from err
+    return torch.device(name)
+
+
+def _split(config: Config, dataset: PackedDataset) -> tuple[Phrases, Phrases]:
+    """Phrases of the pieces to train on, and of those held out."""
+    data = config.data
+    starts = dataset.phrase_starts(data.n_bars)
+    piece = dataset.piece_of(starts)
+    parts = []
+    for name, indices in zip(("train on", "hold out"), split_pieces(dataset.pieces, data.validation_share)):
+        own = starts[torch.isin(piece, torch.as_tensor(indices))]
+        phrases = Phrases(dataset, own, data.n_bars, data.normalize_key, data.min_tracks)
+        if len(phrases) == 0:
+            raise UserError(
+                f"no phrases to {name}: none of the {len(indices)} pieces for it has {data.n_bars} bars in a row in "
+                f"which data.min_tracks={data.min_tracks} tracks sound; there are {len(dataset.pieces)} pieces in all"
+            )
+        parts.append(phrases)
+    return parts[0], parts[1]
+
+
+def _facts(training: Phrases, layout: Layout) -> dict:
+    """What a generator keeps of the data it was trained on."""
+    spec = layout.spec
+    frame = training.cell_counts.sum(1) / len(training)
+    cells = torch.tensor(layout.n_pitches) * spec.steps_per_bar * training.n_bars
+    tempo_bpm = training.dataset.tempo_bpm[training.starts].median()
+    return {
+        "frame_density": (frame / cells).tolist(),
+        "onset_density": (training.onset_counts / training.cell_counts.sum(1).clamp(min=1)).tolist(),
+        "key_shifts": training.shift_counts(),
+        "tempo_bpm": round(float(tempo_bpm), 2),
+    }
+
+
+def _latents(generator: CompactGenerator, n: int, seed: int, step: int) -> Tensor:
+    shape = (n, 1 + generator.n_bars, generator.latent_size)
+    return torch.randn(shape, generator=generator_for(seed, "latents", step))
+
+
+def _augmentation(seed: int, step: int, transpose_range: int, n_bars: int) -> tuple[int, int]:
+    """Semitones and bars by which the discriminator sees this step's phrases moved, real and generated alike."""
+    rng = generator_for(seed, "augmentation", step)
+    semitones = int(torch.randint(-transpose_range, transpose_range + 1, (), generator=rng))
+    return semitones, int(torch.randint(n_bars, (), generator=rng))
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Moves an average, batch-norm statistics included, towards a network."""
+    for old, new in zip(average.state_dict().values(), network.state_dict().values()):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def _validate(average: CompactGenerator, held_out: dict[str, Tensor], n_samples: int, seed: int) -> float:
+    generated = sample(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
+    return distance(histograms(generated, average.spec), held_out)
+
+
+def _show(average: CompactGenerator, run: RunFolder, step: int, seed: int) -> None:
+    """Writes a picture of some phrases, always of the same latents, and the first of them as MIDI."""
+    roll = sample(average, N_SHOWN, derived_seed(seed, "samples"))
+    phrases = [Roll(*planes) for planes in zip(*roll)]
+    name = run.samples / f"step-{step:06d}"
+    write_png(name.with_suffix(".png"), phrases, average.spec)
+    write_midi(name.with_suffix(".mid"), phrases[0], average.spec, average.tempo_bpm)
+
+
+def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, step: int, best: float) -> None:
+    parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
+    run.save_checkpoint({"step": step, "best": best, **{name: part.state_dict() for name, part in parts.items()}})
+
+
+def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict) -> tuple[int, float]:
+    """Loads what `_save` wrote; returns step and best distance so far."""
+    state = run.load_checkpoint()
+    parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return state["step"], state["best"]
+    except (KeyError, RuntimeError, ValueError) as err:
+        reason = " ".join(str(err).split())
+        raise UserError(f"{run.checkpoint} does not fit this run's networks: {reason:.200}") from err

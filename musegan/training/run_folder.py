@@ -1,0 +1,82 @@
+"""The folder of one training run: what lies where, and that each file is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+
+from musegan.errors import UserError
+from musegan.files import atomic_write
+
+
+class RunFolder:
+    """Paths and files of a run.
+
+    | name | what |
+    |---|---|
+    | config.yaml | the resolved config |
+    | environment.json | versions, backend of the ops, machine, git commit |
+    | data/ | the packed data set, where an embedded one was prepared for this run |
+    | metrics.jsonl | one line of numbers every few steps |
+    | tensorboard/ | the same for TensorBoard |
+    | samples/ | a picture and a MIDI file at each validation |
+    | best/ | model folder: the snapshot closest to the held-out pieces |
+    | newest/ | model folder: the newest snapshot |
+    | checkpoint.pt | all that `--resume` needs |
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.data = self.path / "data"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.best = self.path / "best"
+        self.newest = self.path / "newest"
+        self.checkpoint = self.path / "checkpoint.pt"
+
+    def create(self) -> None:
+        """Makes the folders.
+
+        Raises:
+            UserError: the system refuses.
+        """
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise UserError(f"cannot make the run folder {self.path}: {err.strerror or err}") from err
+
+    def save_checkpoint(self, state: dict) -> None:
+        """Replaces the checkpoint; a killed process leaves the old one or the new one."""
+        with atomic_write(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def load_checkpoint(self) -> dict:
+        """The training state, on the CPU; nothing in the file is executed.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        try:
+            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except FileNotFoundError as err:
+            raise UserError(f"no checkpoint to resume from: {self.checkpoint} is missing") from err
+        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as err:
+            raise UserError(f"cannot read the checkpoint {self.checkpoint}: {str(err).splitlines()[0]}") from err
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drops the lines of steps after `step`, which a killed run wrote and a resumed one writes again."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text().splitlines(keepends=True):
+            if not line.endswith("\n") or json.loads(line)["step"] > step:
+                break
+            kept.append(line)
+        with atomic_write(self.metrics) as temporary:
+            temporary.write_text("".join(kept))

@@ -1,0 +1,95 @@
+"""Builds musegan, with its native extension where that is possible.
+
+`MUSEGAN_BUILD_EXT` chooses: 0 leaves the extension out, auto (the default) builds it and installs without it where
+that fails, 1 fails with it. A build without it leaves the reason in `musegan/_not_built.txt`, for `musegan info`.
+Everything that is not about building is in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pybind11
+import torch
+from setuptools import find_packages, setup
+from torch.utils.cpp_extension import BuildExtension, CppExtension, get_cxx_compiler
+
+MODE = os.environ.get("MUSEGAN_BUILD_EXT", "auto")
+if MODE not in ("0", "auto", "1"):
+    raise SystemExit(f"MUSEGAN_BUILD_EXT must be 0, auto or 1: got {MODE!r}")
+
+DEFINES = ["-DTORCH_TARGET_VERSION=0x020a000000000000", "-DTORCH_STABLE_ONLY"]  # stable ABI of torch 2.10
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-g0",
+    "-ffp-contract=off",  # one rounding per step: part of the definition of a sample
+    "-fno-trapping-math",  # changes no value: lets g++ vectorize comparisons
+    "-fvisibility=hidden",
+]
+
+
+class OptionalBuild(BuildExtension):
+    """Builds the extension, or records why it was not built."""
+
+    def run(self):
+        record = Path(self.package_path("_not_built.txt"))
+        record.unlink(missing_ok=True)
+        reason = "built with MUSEGAN_BUILD_EXT=0" if MODE == "0" else None
+        try:
+            if reason is None:
+                super().run()
+        except Exception as err:  # whatever stops a build, the package runs without it
+            if MODE == "1":
+                raise
+            reason = why(err)
+        if reason is not None:
+            self.leave_out(record, reason)
+
+    def leave_out(self, record: Path, reason: str):
+        print(f"musegan: native extension left out: {reason}")
+        for stale in record.parent.glob("_C.*"):  # of an earlier build
+            if stale.suffix in (".so", ".pyd", ".dylib"):
+                stale.unlink()
+        self.extensions = []
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(reason + "\n", encoding="utf-8")
+
+    def package_path(self, name: str) -> str:
+        """Where a file of the package goes: the source tree of an editable install, else the build folder."""
+        root = "" if self.inplace or self.editable_mode else self.build_lib
+        return os.path.join(root, "musegan", name)
+
+
+def why(err: Exception) -> str:
+    """One line on a failed build."""
+    compiler = get_cxx_compiler()
+    if shutil.which(compiler.split()[0]) is None:
+        return f"no C++ compiler: {compiler!r} not found (CXX names another)"
+    first_line = (str(err) or type(err).__name__).splitlines()[0]
+    return f"building with {compiler!r} failed: {first_line} (MUSEGAN_BUILD_EXT=1 with pip -v shows the whole output)"
+
+
+extension = CppExtension(
+    "musegan._C",
+    sources=sorted(str(path) for path in Path("csrc").glob("*.cpp")),
+    include_dirs=[pybind11.get_include()],
+    extra_compile_args=[
+        *DEFINES,
+        *FLAGS,
+        f'-DMUSEGAN_BUILD_FLAGS="{" ".join(FLAGS)}"',
+        f'-DMUSEGAN_BUILD_TORCH="{torch.__version__}"',
+    ],
+    extra_link_args=["-Wl,--as-needed", "-Wl,--strip-all"],
+)
+
+setup(
+    packages=[*find_packages(include=["musegan", "musegan.*"]), "musegan.configs", "musegan.embedded_data"],
+    package_dir={"musegan.configs": "configs", "musegan.embedded_data": "data"},
+    package_data={"musegan.configs": ["*.yaml"], "musegan.embedded_data": ["**/*"]},
+    exclude_package_data={"": ["__pycache__/*"]},
+    ext_modules=[extension],
+    cmdclass={"build_ext": OptionalBuild},
+)

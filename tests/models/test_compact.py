@@ -1,0 +1,114 @@
+"""The compact pair: its two views of a sample agree, gates rest, augmentation moves what it says."""
+
+import pytest
+import torch
+
+from musegan.config import ModelConfig
+from musegan.models import Layout, build, load_generator, save_generator
+from musegan.models.compact import gated
+from musegan.roll import Roll, RollSpec, Track
+from tests.models.test_layout import LAYOUT, SPEC, random_roll
+
+FACTS = {"frame_density": [0.1, 0.05, 0.12], "onset_density": [1.0, 0.5, 0.25], "key_shifts": [1] * 12, "tempo_bpm": 100.0}
+
+
+def pair(layout=LAYOUT, n_bars=2, **facts):
+    torch.manual_seed(0)
+    config = ModelConfig(latent_size=8, generator_width=16, discriminator_width=16, n_blocks=1)
+    return build(config, layout, n_bars, **{**FACTS, **facts})
+
+
+def latents(generator, n=6, seed=0):
+    shape = (n, 1 + generator.n_bars, generator.latent_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_logits_and_probabilities_are_the_same_numbers():
+    generator, _ = pair()
+    generator = generator.double().eval()
+    z = latents(generator).double()
+    probabilities, logits = generator.probabilities(z), generator(z)
+    frame, onset = logits.frame.sigmoid(), logits.frame.sigmoid() * logits.onset.sigmoid()
+    assert torch.allclose(LAYOUT.crop(Roll(frame, onset)), probabilities, atol=1e-9)
+
+
+def test_cells_outside_a_tracks_range_never_sound():
+    generator, _ = pair()
+    frame = generator.eval()(latents(generator)).frame
+    assert (frame[:, 0, ..., :2] == -torch.inf).all() and torch.isfinite(frame[:, 0, ..., 2:5]).all()
+
+
+def test_drum_cells_are_always_starts():
+    generator, _ = pair()
+    assert (generator.eval()(latents(generator)).onset[:, 0] == torch.inf).all()
+
+
+def test_mono_head_leaves_room_for_a_rest():
+    generator, _ = pair()
+    bass = generator.eval()(latents(generator)).frame[:, 2].sigmoid().sum(-1)
+    assert (bass < 1).all() and (bass > 0).all()
+
+
+def test_output_starts_at_the_density_of_the_data():
+    generator, _ = pair()
+    with torch.no_grad():
+        generator.to_steps.weight.zero_(), generator.to_gate.weight.zero_()
+        frame = generator.eval()(latents(generator)).frame.sigmoid()
+    assert frame[:, 0, ..., 2:5].mean().item() == pytest.approx(0.1, abs=1e-3)
+    assert frame[:, 1].mean().item() == pytest.approx(0.05, abs=1e-3)
+    assert frame[:, 2, ..., 1:6].mean().item() == pytest.approx(0.12, abs=1e-3)
+
+
+def test_gate_multiplies_probabilities():
+    logit, gate = torch.linspace(-30, 30, 61, dtype=torch.float64), torch.tensor([-20.0, 0.5, 20.0]).double()[:, None]
+    expected = logit.sigmoid() * gate.sigmoid()
+    assert torch.allclose(gated(logit, gate).sigmoid(), expected, rtol=1e-9, atol=0)
+
+
+def test_bars_share_their_common_latent():
+    generator, _ = pair()
+    generator.own_bar_share = 0.0
+    first, second = generator.eval()(latents(generator)).frame[:, 1].unbind(1)    # bars
+    # Zero padding at the ends is all that tells two bars apart; their middles agree.
+    assert torch.allclose(first[:, 4:12], second[:, 4:12], atol=0.5)
+    assert (first - second).abs().max() < (first[0] - first[1]).abs().max()
+
+
+@pytest.mark.parametrize("semitones", [-3, 0, 2])
+def test_augmented_view_is_the_score_of_the_moved_roll(semitones):
+    _, discriminator = pair()
+    features = LAYOUT.crop(random_roll()).float()
+    moved = torch.nn.functional.pad(features, (0, 1))[..., LAYOUT.transposed_columns(semitones)].roll(1, dims=1)
+    assert torch.allclose(discriminator(features, semitones, rotation=1), discriminator(moved), atol=1e-5)
+
+
+def test_discriminator_sees_every_cell():
+    _, discriminator = pair()
+    features = LAYOUT.crop(random_roll()).float().requires_grad_()
+    discriminator(features).sum().backward()
+    assert (features.grad.abs().sum(0) > 0).all()
+
+
+@pytest.mark.parametrize("spec, bars", [
+    (RollSpec((Track("lead"),), steps_per_beat=4, beats_per_bar=3, n_pitches=12), 1),
+    (RollSpec(tuple(Track(f"t{k}", is_drum=k == 7) for k in range(8)), steps_per_beat=12, lowest_pitch=0, n_pitches=128), 3),
+])
+def test_odd_shapes(spec, bars):
+    roll = random_roll(spec, bars=bars)
+    layout = Layout.fit(roll.frame.sum((0, 2, 3)), spec)
+    k = spec.n_tracks
+    generator, discriminator = pair(layout, bars, frame_density=[0.1] * k, onset_density=[0.5] * k)
+    assert discriminator(generator.probabilities(latents(generator))).shape == (6,)
+    assert generator(latents(generator)).frame.shape == (6, k, bars, spec.steps_per_bar, spec.n_pitches)
+
+
+def test_model_folder_gives_the_model_back(tmp_path):
+    generator, _ = pair()
+    generator.eval()
+    save_generator(generator, tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    loaded = load_generator(tmp_path / "model")
+    assert loaded.spec == SPEC and loaded.layout == LAYOUT and loaded.tempo_bpm == 100.0
+    z = latents(generator)
+    assert all(torch.equal(a, b) for a, b in zip(generator(z), loaded(z)))
+

@@ -1,0 +1,51 @@
+"""Imports point down and siblings stay apart, as docs/design.md draws it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import musegan
+
+PACKAGE = Path(musegan.__file__).parent
+LAYERS = [
+    {"roll", "resources", "errors", "files", "seeding"},
+    {"ops", "config"},
+    {"data", "models", "losses", "metrics", "export"},
+    {"sampling"},
+    {"training"},
+    {"prepare", "train", "generate", "info", "cli", "__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+# Errors and files are the ground that everything stands on; commands share the command line.
+ALLOWED = {("files", "errors"), ("resources", "errors"), ("cli", "info")}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"
+               and "embedded_data" not in path.parts)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "musegan" else {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            raise AssertionError(f"{path}: relative import")
+    return {name.split(".")[1] for name in names if name.startswith("musegan.")} - {"_C", "__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    part = part_of(path)
+    for other in imported_parts(path) - {part}:
+        below = LEVEL[other] < LEVEL[part] or (part, other) in ALLOWED or LEVEL[part] == LEVEL[other] == len(LAYERS) - 1
+        assert below, f"{part} (layer {LEVEL[part] + 1}) imports {other} (layer {LEVEL[other] + 1})"
+
+
+def test_every_part_has_a_layer():
+    assert {part_of(path) for path in FILES} == set(LEVEL)
