@@ -23,9 +23,10 @@ constexpr int64_t kBernoulliGrain = 64;     // groups a thread takes at least
 
 void check_dtype(const Tensor& logits) {
   const ScalarType dtype = logits.scalar_type();
-  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
-                      dtype == ScalarType::BFloat16,
-                  "logits must be float32, float64, float16 or bfloat16: got ", torch::headeronly::toString(dtype));
+  STD_TORCH_CHECK(dtype == ScalarType::Float || dtype == ScalarType::Double ||
+                      dtype == ScalarType::Half || dtype == ScalarType::BFloat16,
+                  "logits must be float32, float64, float16 or bfloat16: got ",
+                  torch::headeronly::toString(dtype));
 }
 
 // Calls f with the typed data of a tensor that passed check_dtype.
@@ -100,7 +101,8 @@ void sample_group(const T* x, bool* out, uint64_t group, Key key) {
   for (int e = 0; e < kGroup; ++e) d[e] = denominator(static_cast<float>(x[e]));
   for (int h = 0; h < kHalves; ++h) {
     for (int i = 0; i < kBlocks; ++i) {
-      top[h * kBlocks + i] = static_cast<float>(static_cast<int32_t>(half_word(words[h / 2][i], h)));
+      top[h * kBlocks + i] =
+          static_cast<float>(static_cast<int32_t>(half_word(words[h / 2][i], h)));
     }
   }
   int any_undecided = 0;
@@ -130,7 +132,8 @@ Tensor bernoulli(const Tensor& logits, int64_t seed, int64_t offset) {
   const int64_t n = logits.numel();
   STD_TORCH_CHECK(offset >= 0, "offset must not be negative: got ", offset);
   STD_TORCH_CHECK(offset <= std::numeric_limits<int64_t>::max() - n,
-                  "offset plus the number of elements must stay below 2^63: got ", offset, " + ", n);
+                  "offset plus the number of elements must stay below 2^63: got ", offset, " + ",
+                  n);
   const Tensor x = row_major(logits);
   Tensor out = torch::stable::new_empty(x, x.sizes(), ScalarType::Bool);
   if (n == 0) return out;
@@ -149,7 +152,8 @@ Tensor bernoulli(const Tensor& logits, int64_t seed, int64_t offset) {
         }
       }
     };
-    torch::stable::parallel_for(offset / kGroup, (offset + n - 1) / kGroup + 1, kBernoulliGrain, run);
+    torch::stable::parallel_for(offset / kGroup, (offset + n - 1) / kGroup + 1, kBernoulliGrain,
+                                run);
   });
   return out;
 }

@@ -12,6 +12,7 @@ const char* cpu_level();
 // csrc/binarize.cpp
 const char* threshold_level();  // level of the kernel that runs here
 const char* bernoulli_level();
-void denominators(const float* x, float* d, int64_t n);  // 1 + exp(-x), as the sampling kernel computes it
+void denominators(const float* x, float* d,
+                  int64_t n);  // 1 + exp(-x), as the sampling kernel computes it
 
 }  // namespace musegan

@@ -45,7 +45,8 @@ py::array_t<float> denominators(py::array_t<float, py::array::c_style> x) {
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Native kernels of musegan; importing it registers them.";
-  m.def("build_facts", &build_facts, "Compiler, flags, torch of the build, lowest torch it runs with.");
+  m.def("build_facts", &build_facts,
+        "Compiler, flags, torch of the build, lowest torch it runs with.");
   m.def("cpu_level", &musegan::cpu_level, "'generic', 'avx2' or 'avx512'; see MUSEGAN_CPU_LEVEL.");
   m.def(
       "kernel_levels",
@@ -54,7 +55,8 @@ PYBIND11_MODULE(_C, m) {
                                                   {"bernoulli", musegan::bernoulli_level()}};
       },
       "Instruction set of the kernel that runs here, by op.");
-  m.def("philox", &philox, py::arg("counter"), py::arg("key"), "Philox4x32-10 of one counter; for tests.");
+  m.def("philox", &philox, py::arg("counter"), py::arg("key"),
+        "Philox4x32-10 of one counter; for tests.");
   m.def("denominators", &denominators, py::arg("x").noconvert(),
         "1 + exp(-x) of float32 as bernoulli computes it, flat; for tests.");
 }

@@ -5,8 +5,8 @@
 //   counter = (low32(b), high32(b), c2, 0): c2 = 0 gives the top 16 bits of v, c2 = 1 the low 16,
 //   both from output word h / 2, its low half where h is even, its high half where h is odd;
 //   d = denominator(x), v = top << 16 | low, sample = (double)(v + 1) * (double)d <= 2^32.
-// Every float step is one IEEE rounding (build with -ffp-contract=off). Philox4x32-10: Salmon et al.,
-// "Parallel random numbers: as easy as 1, 2, 3", 2011.
+// Every float step is one IEEE rounding (build with -ffp-contract=off). Philox4x32-10: Salmon et
+// al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@
 
 namespace musegan {
 
-constexpr int kBlocks = 32;             // Philox blocks in a group
-constexpr int kHalves = 8;              // 16-bit half-words in a block
+constexpr int kBlocks = 32;                // Philox blocks in a group
+constexpr int kHalves = 8;                 // 16-bit half-words in a block
 constexpr int kGroup = kBlocks * kHalves;  // elements in a group
-constexpr uint32_t kTop = 0;            // third counter word: top 16 bits of v
-constexpr uint32_t kLow = 1;            // third counter word: low 16 bits of v
+constexpr uint32_t kTop = 0;               // third counter word: top 16 bits of v
+constexpr uint32_t kLow = 1;               // third counter word: low 16 bits of v
 
 // One float32 rounding each, which CUDA must not fuse.
 #if defined(__CUDA_ARCH__)
@@ -43,7 +43,8 @@ MUSEGAN_HOST_DEVICE inline To bits_as(From from) {
   return to;
 }
 
-// d = 1 + exp(-x), about 1.1e-6 relative error: 2^n times a polynomial in f, t = n + f = -x log2(e).
+// d = 1 + exp(-x) with a relative error of about 1.1e-6: exp(-x) is 2^n times a polynomial in f,
+// where n + f = t = -x log2(e).
 MUSEGAN_HOST_DEVICE inline float denominator(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds half to even, n in low bits
   float t = mul(x, -1.4426950216293335f);
@@ -59,7 +60,7 @@ MUSEGAN_HOST_DEVICE inline float denominator(float x) {
   p = add(mul(p, f), 1.0f);
   const uint32_t n = bits_as<uint32_t>(shifted) - bits_as<uint32_t>(kRound);
   const float d = add(1.0f, bits_as<float>(bits_as<uint32_t>(p) + (n << 23)));
-  return x == x ? d : x;  // NaN stays NaN
+  return x == x ? d : x;  // NaN stays NaN: its payload could have become an n
 }
 
 // NaN gives false.
@@ -69,7 +70,9 @@ MUSEGAN_HOST_DEVICE inline bool sample(uint32_t v, float d) {
 
 // What the top 16 bits alone decide. Exact: rounding is monotone and 2^16 is a float, so a rounded
 // product below (above) 2^16 has an exact product below (above) it. NaN is decided, as false.
-MUSEGAN_HOST_DEVICE inline bool surely_one(float top, float d) { return mul(top + 1.0f, d) < 65536.0f; }
+MUSEGAN_HOST_DEVICE inline bool surely_one(float top, float d) {
+  return mul(top + 1.0f, d) < 65536.0f;
+}
 MUSEGAN_HOST_DEVICE inline bool undecided(float top, float d) {
   return (mul(top, d) <= 65536.0f) & (mul(top + 1.0f, d) >= 65536.0f);
 }
@@ -83,8 +86,8 @@ struct Key {
 };
 
 // One of the ten rounds; `round` counts from 0.
-MUSEGAN_HOST_DEVICE inline void philox_round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3, Key key,
-                                             uint32_t round) {
+MUSEGAN_HOST_DEVICE inline void philox_round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3,
+                                             Key key, uint32_t round) {
   const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
   const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
   c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key.k0 + round * 0x9E3779B9u);
@@ -99,7 +102,9 @@ MUSEGAN_HOST_DEVICE inline void philox(uint32_t (&c)[4], Key key) {
 }
 
 // The 16 bits that half-word h of a block is, from its word h / 2.
-MUSEGAN_HOST_DEVICE inline uint32_t half_word(uint32_t word, int h) { return (word >> (16 * (h % 2))) & 0xFFFFu; }
+MUSEGAN_HOST_DEVICE inline uint32_t half_word(uint32_t word, int h) {
+  return (word >> (16 * (h % 2))) & 0xFFFFu;
+}
 
 // The low 16 bits of v for element e of a group: drawn only where the top 16 do not decide.
 MUSEGAN_HOST_DEVICE inline uint32_t low_bits(uint64_t group, int e, Key key) {

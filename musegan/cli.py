@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from musegan import __version__
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 
 COMMANDS = {
     "prepare": "turn MIDI files, folders and zips into a packed data set",
@@ -63,7 +63,7 @@ def run(command: Command, argv: list[str] | None = None) -> int:
     except Exception as err:
         if not _is_users(err):
             raise
-        return _fail(" ".join(str(err).split()), code=1)
+        return _fail(one_line(err), code=1)
 
 
 def _is_users(err: Exception) -> bool:

@@ -12,7 +12,7 @@ from typing import Literal
 import jsonargparse
 
 from musegan import resources
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -154,7 +154,7 @@ def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonarg
     except (jsonargparse.ArgumentError, ValueError) as err:
         if isinstance(err, UserError):
             raise
-        raise UserError(" ".join(str(err).split()) + _nearest_key(str(err))) from err
+        raise UserError(one_line(err) + _nearest_key(str(err))) from err
 
 
 def to_yaml(config: Config) -> str:

@@ -10,3 +10,9 @@ class UserError(ValueError):
     `musegan: error: <message>` and end with exit code 1. It is a `ValueError`, because that is what
     a caller from Python expects of a bad value.
     """
+
+
+def one_line(err: BaseException, max_length: int = 300) -> str:
+    """What an exception says, on one line and not too long; its type where it says nothing."""
+    text = " ".join(str(err).split()) or type(err).__name__
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(stderr=True)
 
     roll = sample(model, arguments.n, arguments.seed, arguments.sampling)
-    phrases = [Roll(*planes) for planes in zip(*roll)]
+    phrases = roll.phrases()
     names = [f"sample-{i:0{len(str(arguments.n - 1))}d}" for i in range(arguments.n)]
     for name, phrase in track(list(zip(names, phrases)), "writing", console=console, transient=True):
         write_midi(out / f"{name}.mid", phrase, model.spec, tempo_bpm)

@@ -148,6 +148,10 @@ class Roll(NamedTuple):
         """The roll with `function` applied to each plane."""
         return Roll(function(self.frame), function(self.onset))
 
+    def phrases(self) -> list[Roll]:
+        """The phrases of a batch [N, K, B, T, P]: N rolls [K, B, T, P]."""
+        return [Roll(*planes) for planes in zip(*self)]
+
 
 def check_shape(name: str, tensor: Tensor, spec: RollSpec | None = None) -> None:
     """Checks that a tensor is [N, K, B, T, P], and that K, T and P are those of `spec` if given.

@@ -79,72 +79,95 @@ def cut_bars(multitrack: Multitrack, preset: Preset, spec: RollSpec) -> Bars:
         TrackError: the tracks that the preset wants are not there.
         ValueError: the resolution does not fit.
     """
-    fine_per_step, rest = divmod(multitrack.resolution, spec.steps_per_beat)
-    if rest or fine_per_step % 2 == 0:
-        raise ValueError(
-            f"resolution must be an odd multiple of steps_per_beat: got {multitrack.resolution}, {spec.steps_per_beat}"
-        )
-    downbeats = np.flatnonzero(multitrack.downbeat)
-    lengths = np.diff(downbeats, append=len(multitrack.downbeat))
-    # All bars one after the other in steps of the roll; one of another metre may end in a broken step.
-    bar_steps = -(-lengths // fine_per_step)
-    bar_starts = np.cumsum(bar_steps) - bar_steps
-
-    def to_steps(fine: np.ndarray) -> np.ndarray:
-        bar = np.searchsorted(downbeats, fine, side="right") - 1
-        return bar_starts[bar] + np.minimum((fine - downbeats[bar] + fine_per_step // 2) // fine_per_step, bar_steps[bar])
-
+    timeline = _Timeline(multitrack, spec)
+    shape = (spec.n_tracks, timeline.n_steps, spec.n_pitches)
+    frame, onset = np.zeros(shape, bool), np.zeros(shape, bool)
     sources, dropped = assign(multitrack, preset)
-    # One bar more than there are, for notes that round up to the end.
-    n_steps = int(bar_steps.sum())
-    line = np.zeros((2, spec.n_tracks, n_steps + spec.steps_per_bar, spec.n_pitches), bool)
     n_notes = n_out_of_range = n_merged = 0
     for k, tracks in enumerate(sources):
         if not tracks:
             continue
         start, end, pitch = (np.concatenate(columns) for columns in zip(*(track_notes(t.pianoroll) for t in tracks)))
         pitch = pitch - spec.lowest_pitch
-        valid = (pitch >= 0) & (pitch < spec.n_pitches)
-        start, end, pitch = to_steps(start[valid]), to_steps(end[valid]), pitch[valid]
+        inside = (pitch >= 0) & (pitch < spec.n_pitches)
+        start, end, pitch = timeline.steps(start[inside]), timeline.steps(end[inside]), pitch[inside]
         end = start + 1 if spec.tracks[k].is_drum else np.maximum(end, start + 1)
-        _draw(start, end, pitch, *line[:, k])
-        n_notes += len(valid)
-        n_out_of_range += int((~valid).sum())
-        n_merged += len(start) - int(line[1, k].sum())
-XXXdef _draw(start: np.ndarray, end: np.ndarray, pitch: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Frame and onset planes [steps, P] bool of notes in steps."""
-    onset = np.zeros(shape, bool)
+        _draw(start, end, pitch, frame[k], onset[k])
+        n_notes += len(inside)
+        n_out_of_range += int((~inside).sum())
+        n_merged += len(start) - int(onset[k].sum())
+
+    sounding = np.flatnonzero(np.logical_or.reduceat(frame.any((0, 2)), timeline.bar_starts))
+    first, stop = (int(sounding[0]), int(sounding[-1]) + 1) if len(sounding) else (0, 0)
+    kept = first + np.flatnonzero(timeline.fits[first:stop])
+    steps = timeline.bar_starts[kept, None] + np.arange(spec.steps_per_bar)    # [bars, T]
+    return Bars(
+        frame=frame[:, steps].swapaxes(0, 1),
+        onset=onset[:, steps].swapaxes(0, 1),
+        tempo_bpm=timeline.mean_tempo(multitrack)[kept],
+        bar_numbers=kept,
+        rejected=timeline.rejected(first, stop),
+        dropped_notes=sum((Counter({name: len(track_notes(t.pianoroll)[0])}) for name, t in dropped), Counter()),
+        n_notes=n_notes,
+        n_out_of_range=n_out_of_range,
+        n_merged=n_merged,
+        n_silent_bars=max(timeline.n_bars - (stop - first), 0),
+    )
+
+
+class _Timeline:
+    """A file's bars one after the other, in steps of the roll.
+
+    A bar of another metre may end in a broken step, which counts as a whole one. After the last bar comes one more, for
+    notes that round up to the end.
+    """
+
+    def __init__(self, multitrack: Multitrack, spec: RollSpec):
+        self.fine_per_step, rest = divmod(multitrack.resolution, spec.steps_per_beat)
+        if rest or self.fine_per_step % 2 == 0:
+            raise ValueError(
+                f"resolution must be an odd multiple of steps_per_beat: "
+                f"got {multitrack.resolution}, {spec.steps_per_beat}"
+            )
+        self.downbeats = np.append(np.flatnonzero(multitrack.downbeat), len(multitrack.downbeat))
+        lengths = np.append(np.diff(self.downbeats), spec.beats_per_bar * multitrack.resolution)
+        self.beats_per_bar = spec.beats_per_bar
+        self.n_bars = len(lengths) - 1
+        self.quarter_notes = lengths[:-1] / multitrack.resolution
+        fits = self.quarter_notes == spec.beats_per_bar
+        self.fits = np.append(fits, fits[-1])
+        self.bar_steps = -(-lengths // self.fine_per_step)
+        self.bar_starts = np.cumsum(self.bar_steps) - self.bar_steps
+        self.n_steps = int(self.bar_steps.sum())
+
+    def steps(self, fine: np.ndarray) -> np.ndarray:
+        """Steps of the roll nearest to fine steps, half up, counted from the downbeat of their bar."""
+        bar = np.searchsorted(self.downbeats, fine, side="right") - 1
+        within = (fine - self.downbeats[bar] + self.fine_per_step // 2) // self.fine_per_step
+        return self.bar_starts[bar] + np.minimum(within, self.bar_steps[bar])
+
+    def mean_tempo(self, multitrack: Multitrack) -> np.ndarray:
+        """[bars + 1] float32 bpm: a fine step lasts 1 / tempo, and means are of times."""
+        times = np.add.reduceat(1 / multitrack.tempo.ravel(), self.downbeats[:-1])
+        tempo = np.diff(self.downbeats) / times
+        return np.append(tempo, tempo[-1]).astype(np.float32)
+
+    def rejected(self, first: int, stop: int) -> list[tuple[str, int, int]]:
+        """The bars from `first` to `stop` that do not fit, in runs of equal length; see `Bars.rejected`."""
+        lengths = self.quarter_notes[first:stop]
+        borders = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+        return [
+            (f"{lengths[a]:g} quarter notes in a bar, not {self.beats_per_bar}", first + a + 1, first + b)
+            for a, b in zip(borders, borders[1:])
+            if a < b and not self.fits[first + a]
+        ]
+
+
+def _draw(start: np.ndarray, end: np.ndarray, pitch: np.ndarray, frame: np.ndarray, onset: np.ndarray) -> None:
+    """Draws notes in steps into the planes [steps, P] of a track."""
     onset[start, pitch] = True
     # +1 where a note starts, -1 where it ends; the running sum is how many sound.
-    changes = np.zeros((shape[0] + 1, shape[1]), np.int32)
+    changes = np.zeros((len(frame) + 1, frame.shape[1]), np.int32)
     np.add.at(changes, (start, pitch), 1)
     np.add.at(changes, (end, pitch), -1)
-    return np.cumsum(changes, axis=0, dtype=np.int32, out=changes)[:-1] > 0, onset
-
-
-def _mean_tempo(multitrack: Multitrack, downbeats: np.ndarray) -> np.ndarray:
-    """[bars] float32 bpm: each step of a bar lasts 1 / tempo, and means are of times."""
-    lengths = np.diff(downbeats, append=len(multitrack.downbeat))
-    return (lengths / np.add.reduceat(1 / multitrack.tempo.ravel(), downbeats)).astype(np.float32)
-
-
-def _rejected(quarter_notes: np.ndarray, fits: np.ndarray, wanted: int) -> list[tuple[str, int, int]]:
-    """The bars that do not fit, in runs of equal length; see `Bars.rejected`."""
-    borders = np.flatnonzero(np.diff(quarter_notes)) + 1
-    runs = zip([0, *borders], [*borders, len(fits)])
-    return [
-        (f"{quarter_notes[first]:g} quarter notes in a bar, not {wanted}", int(first) + 1, int(stop))
-        for first, stop in runs
-        if not fits[first]
-    ]
-
-
-def _trimmed(bars: Bars, sounding: np.ndarray) -> Bars:
-    """Without the bars before the first and after the last bar of the file that sounds."""
-    where = np.flatnonzero(sounding)
-    first, last = (where[0], where[-1]) if len(where) else (len(sounding), -1)
-    keep = (bars.bar_numbers >= first) & (bars.bar_numbers <= last)
-    bars.n_silent_bars = int((~keep).sum())
-    for name in ("frame", "onset", "tempo_bpm", "bar_numbers"):
-        setattr(bars, name, getattr(bars, name)[keep])
-    return bars
+    np.greater(np.cumsum(changes, axis=0, dtype=np.int32, out=changes)[:-1], 0, out=frame)

@@ -16,6 +16,7 @@ from pypianoroll import Multitrack, StandardTrack
 from musegan.errors import UserError
 
 MAX_FILE_BYTES = 32 << 20
+MAX_BEATS = 1 << 14    # quarter notes: over two hours at 120 bpm
 MAX_CELLS = 1 << 28    # steps * 128 pitches * tracks, one byte each: 16 tracks of 4,600 beats at 28 steps a beat
 MIN_FINE_RESOLUTION = 24    # steps in a quarter note, pypianoroll's default
 DEFAULT_TEMPO_BPM = 120.0    # where a file names none (MIDI 1.0)
@@ -55,7 +56,7 @@ def load_score(source: Path | bytes) -> symusic.Score:
             raise MidiError(f"cannot be read: {err.strerror}") from err
     if len(source) > MAX_FILE_BYTES:
         raise MidiError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-    if not source.startswith((b"MThd", b"RIFF")):
+    if not source.startswith(b"MThd"):
         raise MidiError("not a MIDI file: does not begin with MThd")
     try:
         score = symusic.Score.from_midi(source)
@@ -115,18 +116,16 @@ def to_multitrack(score: symusic.Score, resolution: int, name: str = "") -> Mult
         Tracks with notes, as `StandardTrack` (velocities [steps, 128] uint8); `tempo` [steps] float64 in bpm and
         `downbeat` [steps] bool; steps end with a bar. (One axis, as `Multitrack.validate` asks.)
     Raises:
-        MidiError: so long that it would take more than `MAX_CELLS` cells.
+        MidiError: longer than `MAX_BEATS`, or more than `MAX_CELLS` cells.
     """
     tracks = [track for track in score.tracks if len(track.notes)]
     scale = (resolution, score.ticks_per_quarter)
     notes = [_quantised(track, *scale) for track in tracks]
     last = max((int(end.max()) for _, end, _, _ in notes if len(end)), default=1)
-    if (last + 1) * len(tracks) * _N_PITCHES > MAX_CELLS:
-        raise MidiError(f"too long: {last / resolution:,.0f} beats on {len(tracks)} tracks")
+    _check_length(last, resolution, len(tracks))
     downbeats = _downbeats(score, last, resolution)
     n_steps = int(downbeats[-1])
-    if n_steps * len(tracks) * _N_PITCHES > 2 * MAX_CELLS:
-        raise MidiError(f"a bar of {(downbeats[-1] - downbeats[-2]) / resolution:,.0f} beats")
+    _check_length(n_steps, resolution, len(tracks))
     change, bpm = tempo_map(score)
     change = _round_half_up(change * resolution, score.ticks_per_quarter)
     downbeat = np.zeros(n_steps, bool)
@@ -150,6 +149,12 @@ def read_midi(source: Path | bytes, resolution: int, name: str = "") -> Multitra
         MidiError: the file cannot be read, is no MIDI, is damaged, empty or absurdly long.
     """
     return to_multitrack(load_score(source), resolution, name)
+
+
+def _check_length(n_steps: int, resolution: int, n_tracks: int) -> None:
+    beats = n_steps / resolution
+    if beats > MAX_BEATS or n_steps * n_tracks * _N_PITCHES > MAX_CELLS:
+        raise MidiError(f"too long: {beats:,.0f} beats (tracks: {n_tracks})")
 
 
 def _round_half_up(numerator: np.ndarray, denominator: int) -> np.ndarray:

@@ -13,11 +13,6 @@ MAX_TEMPO_BPM = 1000.0
 MIN_TEMPO_BPM = 4.0    # MIDI holds at most 2^24 - 1 microseconds a beat: 3.58 beats a minute
 
 
-def phrases(roll: Roll) -> list[Roll]:
-    """Splits a batch, planes [N, K, B, T, P], into its N phrases, planes [K, B, T, P]."""
-    return [Roll(*planes) for planes in zip(*roll)]
-
-
 def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
     """Lists the notes of one phrase.
 

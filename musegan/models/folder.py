@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import constants
 from safetensors import SafetensorError
 
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 from musegan.models.compact import CompactGenerator
 
@@ -52,6 +52,6 @@ def load_generator(folder: Path) -> CompactGenerator:
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as err:
         raise UserError(f"cannot read {folder / constants.CONFIG_NAME}: {err}") from err
     except (SafetensorError, RuntimeError, OSError) as err:
-        reason = " ".join(str(err).split())
-        raise UserError(f"{folder / constants.SAFETENSORS_SINGLE_FILE} does not fit its config: {reason:.300}") from err
+        weights = folder / constants.SAFETENSORS_SINGLE_FILE
+        raise UserError(f"{weights} is damaged or does not fit its config: {one_line(err)}") from err
     return model.eval()

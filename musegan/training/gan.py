@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 
@@ -14,12 +15,11 @@ from torch.utils.tensorboard import SummaryWriter
 from musegan.config import Config
 from musegan.data.packed import PackedDataset, split_pieces
 from musegan.data.phrases import Phrases
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 from musegan.export import write_midi, write_png
 from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
 from musegan.metrics.distance import distance, histograms
 from musegan.models import CompactGenerator, Layout, build, save_generator
-from musegan.roll import Roll
 from musegan.sampling import sample
 from musegan.seeding import derived_seed, generator_for
 from musegan.training.run_folder import RunFolder
@@ -64,8 +64,11 @@ def train(
     # Data
     settings, device = config.train, _device(config.train.device)
     training, validation = _split(config, dataset)
-    held_out = histograms(validation.sample(settings.validation_samples, settings.seed), dataset.spec)
-    floor = distance(histograms(training.sample(settings.validation_samples, settings.seed), dataset.spec), held_out)
+    real = {
+        name: histograms(phrases.sample(settings.validation_samples, settings.seed), dataset.spec)
+        for name, phrases in (("held_out", validation), ("training", training))
+    }
+    floor = distance(real["training"], real["held_out"])
     progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
 
     # Networks
@@ -94,7 +97,7 @@ def train(
         while step < settings.steps and not stopping:
             # One batch, one augmentation, one set of latents
             started = time.perf_counter()
-            real = layout.crop(training.batch(step, settings.seed, settings.batch_size)).to(device).float()
+            music = layout.crop(training.batch(step, settings.seed, settings.batch_size)).to(device).float()
             latents = _latents(generator, settings.batch_size, settings.seed, step).to(device)
             view = _augmentation(settings.seed, step, settings.transpose_range, config.data.n_bars)
             step += 1
@@ -104,12 +107,12 @@ def train(
             fake_leaf = fake.detach()
             penalise = step % settings.penalty_every == 0
             if penalise:
-                real.requires_grad_(), fake_leaf.requires_grad_()
-            real_score, fake_score = discriminator(real, *view), discriminator(fake_leaf, *view)
+                music.requires_grad_(), fake_leaf.requires_grad_()
+            real_score, fake_score = discriminator(music, *view), discriminator(fake_leaf, *view)
             loss_d = relativistic_discriminator(real_score, fake_score)
             numbers = {"discriminator": loss_d.item()}
             if penalise:
-                penalty = zero_centred_penalty(real_score, real) + zero_centred_penalty(fake_score, fake_leaf)
+                penalty = zero_centred_penalty(real_score, music) + zero_centred_penalty(fake_score, fake_leaf)
                 numbers["penalty"] = penalty.item()
                 loss_d = loss_d + settings.penalty_weight * settings.penalty_every * penalty
             _update(optimizers["discriminator"], loss_d)
@@ -124,29 +127,30 @@ def train(
             _update_average(average, generator, min(settings.ema_decay, (1 + step) / (10 + step)))
 
             # Stop on NaN, before anything is saved
-            if not all(torch.isfinite(torch.tensor(value)) for value in numbers.values()):
-                raise UserError(f"step {step}: a loss is not a number any more ({numbers}); the last checkpoint is kept. "
-                                f"Try a lower train.learning_rate than {settings.learning_rate:g}")
+            last, stopping = step == settings.steps, stop_requested()
+            compares = last or step % settings.validate_every == 0
+            keeps = last or stopping or step % settings.checkpoint_every == 0
+            _check_finite(step, numbers, networks if compares or keeps else {}, settings.learning_rate)
             numbers["seconds"] = time.perf_counter() - started
 
             # Compare with held-out pieces
-            last, stopping = step == settings.steps, stop_requested()
-            if last or step % settings.validate_every == 0:
-                numbers["distance"] = _validate(average, held_out, settings.validation_samples, settings.seed)
+            if compares:
+                numbers |= _validate(average, real, settings.validation_samples, settings.seed)
                 save_generator(average, run.newest)
-                if numbers["distance"] < best:
-                    best = numbers["distance"]
+                if numbers["distance_held_out"] < best:
+                    best = numbers["distance_held_out"]
                     save_generator(average, run.best)
                 _show(average, run, step, settings.seed)
-                progress.say(f"step {step}: distance {numbers['distance']:.3f}, best {best:.3f}, real {floor:.3f}")
+                progress.say(f"step {step}: distance {numbers['distance_held_out']:.3f} from held-out pieces "
+                             f"(best {best:.3f}, real {floor:.3f}), {numbers['distance_training']:.3f} from training")
 
             # Log and keep
             progress.advance(step, numbers)
-            if step % LOG_EVERY == 0 or "distance" in numbers or step == 1:
+            if compares or step % LOG_EVERY == 0 or step == 1:
                 log.write(json.dumps({"step": step, **numbers}) + "\n")
                 for name, value in numbers.items():
                     writer.add_scalar(name, value, step)
-            if last or step % settings.checkpoint_every == 0 or stopping:
+            if keeps:
                 _save(run, networks, optimizers, step, best)
     return step >= settings.steps
 
@@ -157,7 +161,7 @@ def _device(name: str) -> torch.device:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as err:
-        raise UserError(f"train.device: cannot use {name!r}: {str(err).splitlines()[0]}") from err
+        raise UserError(f"train.device: cannot use {name!r}: {one_line(err)}") from err
     return torch.device(name)
 
 
@@ -205,6 +209,16 @@ def _augmentation(seed: int, step: int, transpose_range: int, n_bars: int) -> tu
     return semitones, int(torch.randint(n_bars, (), generator=rng))
 
 
+def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:
+    weights = (value for network in networks.values() for value in network.state_dict().values())
+    if all(map(math.isfinite, numbers.values())) and all(torch.isfinite(value).all() for value in weights):
+        return
+    raise UserError(
+        f"step {step}: a loss or a weight is not a number any more ({numbers}); what was saved before is kept. "
+        f"Try a lower train.learning_rate than {learning_rate:g}"
+    )
+
+
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -221,18 +235,18 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             old.copy_(new)
 
 
-def _validate(average: CompactGenerator, held_out: dict[str, Tensor], n_samples: int, seed: int) -> float:
-    generated = sample(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
-    return distance(histograms(generated, average.spec), held_out)
+def _validate(average: CompactGenerator, real: dict, n_samples: int, seed: int) -> dict[str, float]:
+    """Distances of generated phrases from the held-out and from the training ones."""
+    generated = histograms(sample(average, n_samples, derived_seed(seed, "validation"), in_training_key=True), average.spec)
+    return {f"distance_{name}": distance(generated, reference) for name, reference in real.items()}
 
 
 def _show(average: CompactGenerator, run: RunFolder, step: int, seed: int) -> None:
     """Writes a picture of some phrases, always of the same latents, and the first of them as MIDI."""
     roll = sample(average, N_SHOWN, derived_seed(seed, "samples"))
-    phrases = [Roll(*planes) for planes in zip(*roll)]
     name = run.samples / f"step-{step:06d}"
-    write_png(name.with_suffix(".png"), phrases, average.spec)
-    write_midi(name.with_suffix(".mid"), phrases[0], average.spec, average.tempo_bpm)
+    write_png(name.with_suffix(".png"), roll.phrases(), average.spec)
+    write_midi(name.with_suffix(".mid"), roll.phrases()[0], average.spec, average.tempo_bpm)
 
 
 def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, step: int, best: float) -> None:
@@ -249,5 +263,4 @@ def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict) -
             part.load_state_dict(state[name])
         return state["step"], state["best"]
     except (KeyError, RuntimeError, ValueError) as err:
-        reason = " ".join(str(err).split())
-        raise UserError(f"{run.checkpoint} does not fit this run's networks: {reason:.200}") from err
+        raise UserError(f"{run.checkpoint} does not fit this run's networks: {one_line(err)}") from err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 
 
@@ -67,7 +67,7 @@ class RunFolder:
         except FileNotFoundError as err:
             raise UserError(f"no checkpoint to resume from: {self.checkpoint} is missing") from err
         except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as err:
-            raise UserError(f"cannot read the checkpoint {self.checkpoint}: {str(err).splitlines()[0]}") from err
+            raise UserError(f"cannot read the checkpoint {self.checkpoint}: {one_line(err)}") from err
 
     def rewind_metrics(self, step: int) -> None:
         """Drops the lines of steps after `step`, which a killed run wrote and a resumed one writes again."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from musegan.errors import UserError
 from musegan.export import write_midi
 from musegan.export.midi import midi_bytes, score
-from musegan.export.phrase import phrase_notes, phrases
+from musegan.export.phrase import phrase_notes
 from musegan.roll import PRESETS, Roll, RollSpec, Track
 
 
@@ -154,7 +154,7 @@ def test_tempo_time_signature_and_velocity(waltz):
 def test_a_batch_splits_into_phrases(band):
     spec, _, roll = band
     pair = roll.map(lambda plane: torch.stack([torch.zeros_like(plane), plane]))
-    silent, sounding = phrases(pair)
+    silent, sounding = pair.phrases()
     assert midi_bytes(sounding, spec) == midi_bytes(roll, spec)
     assert read_symusic(midi_bytes(silent, spec)) == []
 

@@ -145,6 +145,15 @@ def test_bernoulli_is_its_definition(seed, offset):
         assert binarize._bernoulli_reference(x, seed, offset).tolist() == wanted
 
 
+def test_every_nan_gives_false():
+    """A NaN's payload must not be taken for an exponent."""
+    bits = torch.tensor([0x7FC00000, 0x7FC00001, 0x7F800001, 0x7FFFFFFF, -1, -0x400000]).repeat(100)
+    x = bits.to(torch.int32).view(torch.float32)
+    assert x.isnan().all()
+    for sampled in (ops.bernoulli(x, 4), binarize._bernoulli_reference(x, 4, 0), ops.threshold(x, -math.inf)):
+        assert not sampled.any()
+
+
 def test_low_bits_decide_at_the_edge():
     samples = ops.bernoulli(edge_logits(2000, seed=3, offset=0), seed=3)
     assert 800 < samples.sum() < 1200  # half of them: 9 standard deviations
@@ -182,7 +191,10 @@ def test_native_equals_reference_on_a_large_batch(native):
     assert torch.equal(ops.bernoulli(x, -5), binarize._bernoulli_reference(x, -5, 0))
 
 
-@pytest.mark.parametrize("view", [lambda x: x.transpose(1, 3), lambda x: x[:, 1:, ::2], lambda x: x.expand(2, 4, 6, 10)])
+VIEWS = (lambda x: x.transpose(1, 3), lambda x: x[:, 1:, ::2], lambda x: x.expand(2, 4, 6, 10))
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_index_is_row_major_for_any_strides(view):
     x = view(some_logits(4 * 6 * 10).view(1, 4, 6, 10))
     copy = x.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,24 @@
+"""Real music for the tests: some of the embedded songs, prepared once."""
+
+import pytest
+
+from musegan import resources
+from musegan.data.packed import PackedDataset
+from musegan.data.preparation import prepare
+from musegan.roll import PRESETS, RollSpec
+
+SONGS = ("phase1-e1m1", "phase1-e1m4", "phase1-e2m3", "phase1-e2m5", "phase1-e3m3", "phase2-adrian", "phase2-countd", "phase2-evil")
+
+
+@pytest.fixture(scope="session")
+def songs_folder(tmp_path_factory):
+    """A packed data set of eight songs in five tracks."""
+    files = [resources.dataset_path("freedoom") / f"{name}.mid" for name in SONGS]
+    folder = tmp_path_factory.mktemp("songs") / "dataset"
+    prepare(files, folder, RollSpec(PRESETS["lpd5"]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def songs(songs_folder):
+    return PackedDataset.open(songs_folder)

@@ -1,0 +1,59 @@
+"""Keys of phrases, and moving between them."""
+
+import pytest
+import torch
+
+from musegan.data.keys import key_shifts, pitch_class_weights, transpose
+from musegan.roll import PRESETS, Roll, RollSpec
+from tests.models.test_layout import random_roll
+
+SPEC = RollSpec(PRESETS["lpd5"])
+C_MAJOR, A_MINOR = (0, 2, 4, 5, 7, 9, 11), (9, 0, 4)
+
+
+def phrase(pitches, track=1):
+    """One bar in which the given MIDI pitches sound throughout."""
+    frame = torch.zeros(1, 5, 1, 16, 84, dtype=torch.bool)
+    frame[0, track, 0, :, [pitch - SPEC.lowest_pitch for pitch in pitches]] = True
+    return frame
+
+
+@pytest.mark.parametrize("shift", range(-5, 7))
+@pytest.mark.parametrize("chord", [(60, 64, 67, 72), (57, 60, 64, 69)], ids=["C major", "A minor"])
+def test_shift_of_a_tonic_chord(chord, shift):
+    assert key_shifts(phrase([pitch + shift for pitch in chord]), SPEC).tolist() == [shift]
+
+
+def test_octaves_fold_to_one_class():
+    weights = pitch_class_weights(phrase([36, 48, 60, 61]), SPEC)[0]
+    assert weights.nonzero().flatten().tolist() == [0, 1] and weights[0] == 3 * weights[1]
+
+
+def test_drums_have_no_key():
+    assert key_shifts(phrase([37, 41, 44], track=0), SPEC).tolist() == [0]
+
+
+@pytest.mark.parametrize("semitones", [-7, -1, 0, 3, 90])
+def test_transposition_moves_pitch_not_time_and_never_drums(semitones):
+    roll = random_roll(SPEC, n=2)
+    moved = transpose(roll, torch.tensor([semitones, 0]), SPEC)
+    for before, after in zip(roll, moved):
+        assert torch.equal(after[1], before[1]) and torch.equal(after[0, 0], before[0, 0])
+        expected = torch.zeros_like(before[0, 1:])
+        for p in range(84):
+            if 0 <= p - semitones < 84:
+                expected[..., p] = before[0, 1:, ..., p - semitones]
+        assert torch.equal(after[0, 1:], expected)
+
+
+def test_there_and_back_cuts_only_what_left_the_range():
+    roll = random_roll(SPEC, n=3)
+    shift = torch.tensor([5, -4, 0])
+    back = transpose(transpose(roll, shift, SPEC), -shift, SPEC)
+    assert torch.equal(back.frame[..., 5:-5], roll.frame[..., 5:-5])
+    assert not (back.frame & ~roll.frame).any()
+
+
+def test_a_transposed_phrase_shifts_its_key():
+    roll = Roll(phrase([60, 64, 67, 72]), phrase([60, 64, 67, 72]))
+    assert key_shifts(transpose(roll, torch.tensor([4]), SPEC).frame, SPEC).tolist() == [4]

@@ -1,0 +1,196 @@
+"""Packed data sets: written, read, and refused when broken."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musegan.data import packed
+from musegan.data.bars import Bars
+from musegan.data.packed import DatasetError, PackedDataset, ShardWriter, pack, split_pieces, write_shard
+from musegan.roll import PRESETS, RollSpec
+
+SPEC = RollSpec(PRESETS["lpd5"])
+
+
+def bars(bar_numbers, seed=0, spec=SPEC):
+    rng = np.random.default_rng(seed)
+    shape = (len(bar_numbers), spec.n_tracks, spec.steps_per_bar, spec.n_pitches)
+    frame = rng.random(shape) < 0.1
+    tempo = rng.uniform(60, 200, len(bar_numbers)).astype(np.float32)
+    return Bars(frame, frame & (rng.random(shape) < 0.5), tempo, np.array(bar_numbers))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pieces in two shards: a has bars 0-3 and 6-7, b bars 2-4, c bar 0."""
+    a, b, c = pack("a", bars([0, 1, 2, 3, 6, 7], 1)), pack("b", bars([2, 3, 4], 2)), pack("c", bars([0], 3))
+    write_shard(tmp_path / "shard-00000.safetensors", SPEC, [a, b])
+    write_shard(tmp_path / "shard-00001.safetensors", SPEC, [c])
+    return tmp_path
+
+
+def test_what_is_read_is_what_was_written(folder):
+    dataset = PackedDataset.open(folder)
+    written = [bars([0, 1, 2, 3, 6, 7], 1), bars([2, 3, 4], 2), bars([0], 3)]
+    assert (dataset.spec, dataset.n_bars, dataset.pieces) == (SPEC, 10, ["a", "b", "c"])
+    assert dataset.tempo_bpm.tolist() == np.concatenate([piece.tempo_bpm for piece in written]).tolist()
+    roll = dataset.roll(torch.arange(10), 1)
+    for name in ("frame", "onset"):
+        plane = getattr(roll, name)
+        assert plane.dtype == torch.bool and plane.shape == (10, 5, 1, 16, 84)
+        assert np.array_equal(plane[:, :, 0].numpy(), np.concatenate([getattr(piece, name) for piece in written]))
+
+
+def test_phrases_lie_within_runs(folder):
+    dataset = PackedDataset.open(folder)
+    assert dataset.phrase_starts(1).tolist() == list(range(10))
+    assert dataset.phrase_starts(2).tolist() == [0, 1, 2, 4, 6, 7]
+    assert dataset.phrase_starts(4).tolist() == [0]
+    assert dataset.phrase_starts(5).tolist() == []
+    assert dataset.piece_of(torch.tensor([0, 5, 6, 8, 9])).tolist() == [0, 0, 1, 1, 2]
+
+
+def test_phrases_are_consecutive_bars(folder):
+    dataset = PackedDataset.open(folder)
+    starts = torch.tensor([7, 0])
+    phrases, single = dataset.roll(starts, 2), dataset.roll(torch.arange(10), 1)
+    for phrase, bar in zip(phrases, single):
+        assert torch.equal(phrase[0, :, 1], bar[8, :, 0]) and torch.equal(phrase[1, :, 0], bar[0, :, 0])
+
+
+def test_no_phrases(folder):
+    assert PackedDataset.open(folder).roll(torch.empty(0, dtype=torch.int64), 4).frame.shape == (0, 5, 4, 16, 84)
+
+
+def test_phrases_beyond_the_end_are_refused(folder):
+    with pytest.raises(IndexError, match="within the 10 bars"):
+        PackedDataset.open(folder).roll(torch.tensor([9]), 2)
+
+
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_packing_is_exact_for_any_number_of_pitches(tmp_path_factory, n_pitches, seed):
+    spec = RollSpec(PRESETS["satb"], 1, 2, 60, n_pitches)
+    piece, path = bars([0, 1, 5], seed, spec), tmp_path_factory.mktemp("pitches")
+    write_shard(path / "shard-00000.safetensors", spec, [pack("a", piece)])
+    roll = PackedDataset.open(path).roll(torch.arange(3), 1)
+    assert np.array_equal(roll.frame[:, :, 0].numpy(), piece.frame)
+    assert np.array_equal(roll.onset[:, :, 0].numpy(), piece.onset)
+
+
+def test_the_same_pieces_give_the_same_bytes(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("again") / "shard-00000.safetensors"
+    for _ in range(5):
+        pieces = [pack("a", bars([0, 1, 2, 3, 6, 7], 1)), pack("b", bars([2, 3, 4], 2))]
+        write_shard(other, SPEC, pieces)
+        assert other.read_bytes() == (folder / "shard-00000.safetensors").read_bytes()
+
+
+def test_shards_are_filled_and_pieces_stay_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "MAX_SHARD_BARS", 5)
+    writer = ShardWriter(tmp_path, SPEC)
+    for name, n_bars in (("a", 2), ("b", 3), ("c", 1), ("d", 9), ("e", 1)):
+        writer.add(pack(name, bars(range(n_bars))))
+    writer.close()
+    shards = sorted(tmp_path.iterdir())
+    opened = [packed._read_shard(path) for path in shards]
+    assert [shard.pieces for shard in opened] == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert PackedDataset.open(tmp_path).n_bars == 16
+
+
+def test_reading_maps_the_file(tmp_path):
+    """A shard of 90 MB is opened and read here and there without taking its size in memory."""
+    piece = bars(range(64))
+    pieces = [pack(str(i), piece) for i in range(400)]
+    write_shard(tmp_path / "shard-00000.safetensors", SPEC, pieces)
+    size = (tmp_path / "shard-00000.safetensors").stat().st_size
+    assert size > 40e6
+
+    def resident():
+        with open("/proc/self/smaps_rollup") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Anonymous"))
+
+    del pieces
+    before = resident()
+    dataset = PackedDataset.open(tmp_path)
+    for start in range(0, dataset.n_bars - 4, 97):
+        dataset.roll(torch.tensor([start]), 4)
+    assert resident() - before < size / 4
+
+
+def rewrite(path, header=None, **tensors):
+    """Writes a shard anew with some tensors, or parts of its header, replaced."""
+    from safetensors.numpy import load_file, save_file
+
+    size = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    metadata = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]["musegan"]
+    metadata = json.dumps(json.loads(metadata) | (header or {}))
+    kept = {name: tensor for name, tensor in (load_file(path) | tensors).items() if tensor is not None}
+    save_file(kept, path, metadata={"musegan": metadata})
+
+
+DAMAGE = {
+    "empty": (lambda path: path.write_bytes(b""), "shard-00000.safetensors: .*header"),
+    "text": (lambda path: path.write_text("no shard, a text file about shards"), "shard-00000.safetensors: .*header"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "shard-00000.safetensors: .*"),
+    "no tempo": (lambda path: rewrite(path, tempo_bpm=None), "no tensor 'tempo_bpm'"),
+    "of floats": (lambda path: rewrite(path, frame=np.zeros((9, 5, 16, 11), np.float32)), r"frame: expected torch.uint8"),
+    "of other shape": (lambda path: rewrite(path, onset=np.zeros((9, 5, 16, 12), np.uint8)), r"onset: expected .* 11\], got"),
+    "falling runs": (lambda path: rewrite(path, run_offsets=np.array([0, 6, 4, 9])), "run_offsets must rise"),
+    "runs too long": (lambda path: rewrite(path, run_offsets=np.array([0, 4, 6, 10])), "run_offsets must rise .* 9 bars"),
+    "unknown piece": (lambda path: rewrite(path, run_pieces=np.array([0, 0, 2])), "run_pieces must be below the 2 pieces"),
+    "no tempo at all": (lambda path: rewrite(path, tempo_bpm=np.full(9, np.nan, np.float32)), "tempo_bpm must be positive"),
+    "another version": (lambda path: rewrite(path, {"version": 2}), "version 2 of the format; this musegan reads 1"),
+    "another format": (lambda path: rewrite(path, {"format": "x"}), "not a shard of a musegan data set"),
+    "spoilt spec": (lambda path: rewrite(path, {"spec": {"tracks": []}}), "tracks must not be empty"),
+    "spoilt pieces": (lambda path: rewrite(path, {"pieces": [1, 2]}), "the list of pieces is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_told(folder, damage):
+    damaging, message = DAMAGE[damage]
+    damaging(folder / "shard-00000.safetensors")
+    with pytest.raises(DatasetError, match=message) as caught:
+        PackedDataset.open(folder)
+    assert "shard-00000.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_shards_of_two_specs_are_refused(folder):
+    spec = RollSpec(PRESETS["lpd5"], lowest_pitch=25)
+    write_shard(folder / "shard-00001.safetensors", spec, [pack("c", bars([0], 3))])
+    with pytest.raises(DatasetError, match="shard-00001.safetensors: its spec differs from that of shard-00000"):
+        PackedDataset.open(folder)
+
+
+def test_folders_that_are_no_data_set(tmp_path):
+    with pytest.raises(DatasetError, match="holds no shard"):
+        PackedDataset.open(tmp_path)
+    with pytest.raises(DatasetError, match="there is no such folder"):
+        PackedDataset.open(tmp_path / "nowhere")
+
+
+def test_split_is_a_partition_of_about_the_share_and_stays_as_pieces_come():
+    names = [f"song {i}" for i in range(2000)]
+    train, validation = split_pieces(names, 0.15)
+    assert sorted(train + validation) == list(range(2000)) and 250 < len(validation) < 350
+    more = ["another", *names, "and another"]
+    assert {more[i] for i in split_pieces(more, 0.15)[1]} - {names[i] for i in validation} <= {"another", "and another"}
+
+
+def test_neither_side_of_a_split_is_empty():
+    for n in range(2, 6):
+        for share in (0.001, 0.999):
+            train, validation = split_pieces([str(i) for i in range(n)], share)
+            assert train and validation
+    assert split_pieces(["one"], 0.001) == ([0], []) and split_pieces(["a", "b"], 0) == ([0, 1], [])
+
+
+def test_a_share_out_of_range():
+    with pytest.raises(ValueError, match="0 to 1: got 15"):
+        split_pieces(["a"], 15)

@@ -1,0 +1,83 @@
+"""Sampling: frames first, one note at a time where asked, and the same music however it is cut up."""
+
+import pytest
+import torch
+
+from musegan import sampling
+from musegan.models import Layout, RollLogits
+from musegan.roll import RollSpec, Track
+from musegan.sampling import binarize, sample
+from tests.models.test_compact import pair
+
+SPEC = RollSpec((Track("drums", is_drum=True), Track("bass")), n_pitches=4, lowest_pitch=36, beats_per_bar=1)
+MONO = Layout(SPEC, (0, 0), (4, 4), ("poly", "mono"))
+INF = torch.inf
+
+
+def logits(frame_p, onset_p):
+    """[T, P] probabilities of the bass -> logits of one phrase with silent drums."""
+    frame, onset = (torch.tensor(p).double().logit()[None, None, None] for p in (frame_p, onset_p))
+    return RollLogits(torch.cat([torch.full_like(frame, -INF), frame], 1), torch.cat([torch.full_like(onset, INF), onset], 1))
+
+
+def test_a_start_is_a_likely_onset_or_sound_after_silence():
+    p = [[0.9, 0, 0, 0]] * 3 + [[0.1, 0, 0, 0]]
+    onset = [[0.1, 0, 0, 0], [0.1, 0, 0, 0], [0.8, 0, 0, 0], [0.9, 0, 0, 0]]
+    roll = binarize(logits(p, onset), MONO, "threshold")
+    assert roll.frame[0, 1, 0, :, 0].tolist() == [True, True, True, False]
+    assert roll.onset[0, 1, 0, :, 0].tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("p, expected", [
+    ([0.4, 0.3, 0.1, 0.1], 0),       # the likeliest, though below a half
+    ([0.2, 0.3, 0.05, 0.05], None),  # the rest is likelier: 0.4
+    ([0.0, 0.0, 0.0, 0.9], 3),
+])
+def test_mono_threshold_takes_the_likeliest_of_pitches_and_rest(p, expected):
+    frame = binarize(logits([p] * 4, [p] * 4), MONO, "threshold").frame[0, 1, 0, 0]
+    assert frame.nonzero().flatten().tolist() == ([] if expected is None else [expected])
+
+
+def test_mono_bernoulli_draws_one_note_or_none_with_the_right_odds():
+    """5 outcomes of 40,000 draws within 4.9 standard deviations: false alarm about 5e-6."""
+    p = torch.tensor([0.4, 0.3, 0.1, 0.05])
+    layout = MONO
+    frame = p.logit().expand(10_000, 1, 1, 4, 4)
+    both = RollLogits(torch.cat([torch.full_like(frame, -INF), frame], 1), torch.full((10_000, 2, 1, 4, 4), -INF))
+    drawn = binarize(both, layout, "bernoulli", seed=5).frame[:, 1].reshape(-1, 4)
+    assert drawn.sum(1).max() == 1
+    n = len(drawn)
+    for share, target in zip([*(drawn.float().mean(0)), 1 - drawn.any(1).float().mean()], [*p, 0.15]):
+        assert abs(share - target) < 4.9 * (target * (1 - target) / n) ** 0.5
+
+
+@pytest.mark.parametrize("method", ["threshold", "bernoulli"])
+def test_a_sample_does_not_depend_on_how_many_are_made(method, monkeypatch):
+    generator, _ = pair(frame_density=[0.7, 0.7, 0.1])
+    many = sample(generator, 7, seed=3, method=method)
+    few = sample(generator, 2, seed=3, method=method)
+    monkeypatch.setattr(sampling, "_BATCH", 3)
+    split = sample(generator, 7, seed=3, method=method)
+    for plane, first, again in zip(many, few, split):
+        assert torch.equal(plane[:2], first) and torch.equal(plane, again)
+    assert many.frame.any()
+
+
+def test_another_seed_is_other_music():
+    generator, _ = pair()
+    assert not torch.equal(sample(generator, 2, 0, "bernoulli").frame, sample(generator, 2, 1, "bernoulli").frame)
+
+
+def test_samples_are_moved_by_the_shifts_of_real_phrases():
+    up_two = [0] * 12
+    up_two[5 + 2] = 9
+    generator, _ = pair(key_shifts=up_two)
+    home = sample(generator, 3, 0, "bernoulli", in_training_key=True).frame
+    moved = sample(generator, 3, 0, "bernoulli").frame
+    assert torch.equal(moved[:, 0], home[:, 0])    # drums never move
+    assert torch.equal(moved[:, 1:, ..., 2:], home[:, 1:, ..., :-2]) and not moved[:, 1:, ..., :2].any()
+
+
+def test_no_samples_is_an_empty_roll():
+    generator, _ = pair()
+    assert sample(generator, 0, 0).frame.shape == (0, 3, 2, 16, 12)
