@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import opcode
 import sys
 from collections.abc import Callable
-from types import TracebackType
 
 from musegan import __version__
 from musegan.errors import UserError, one_line
@@ -49,9 +47,8 @@ def main(argv: list[str] | None = None) -> int:
 def run(command: Command, argv: list[str] | None = None) -> int:
     """Calls a command's `main`, and turns what the user did wrong into one line and an exit code.
 
-    The user's are: a `UserError`, an `OSError` about a file, and a `ValueError`, `TypeError` or
-    `ImportError` that a `raise` statement of this package gave. Anything else is a bug and keeps its
-    traceback. A command module ends with `sys.exit(run(main))`.
+    The user's are a `UserError` and an `OSError` about a file; anything else is a bug and keeps its traceback. A
+    command module ends with `sys.exit(run(main))`.
 
     Returns:
         Exit code, as `main`. Wrong usage leaves through `SystemExit(2)` of the argument parser.
@@ -60,29 +57,12 @@ def run(command: Command, argv: list[str] | None = None) -> int:
         return command(argv) or 0
     except KeyboardInterrupt:
         return _fail("interrupted", code=130)
-    except Exception as err:
-        if not _is_users(err):
+    except UserError as err:
+        return _fail(one_line(err, max_length=1000), code=1)
+    except OSError as err:
+        if err.filename is None:
             raise
         return _fail(one_line(err), code=1)
-
-
-def _is_users(err: Exception) -> bool:
-    if isinstance(err, OSError):
-        return err.filename is not None
-    if isinstance(err, UserError):
-        return True
-    return isinstance(err, (ValueError, TypeError, ImportError)) and _raised_here(err.__traceback__)
-
-
-def _raised_here(traceback: TracebackType | None) -> bool:
-    """Whether the exception left a `raise` statement in a module of this package."""
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return False
-    frame = traceback.tb_frame
-    instruction = opcode.opname[frame.f_code.co_code[traceback.tb_lasti]]
-    return instruction == "RAISE_VARARGS" and frame.f_globals.get("__name__", "").split(".")[0] == "musegan"
 
 
 def _fail(message: str, code: int) -> int:

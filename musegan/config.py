@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import jsonargparse
+import yaml
 
 from musegan import resources
 from musegan.errors import UserError, one_line
@@ -36,7 +37,7 @@ class DataConfig:
         _check(self, "n_bars", at_least=1)
         _check(self, "min_tracks", at_least=1)
         if not 0 < self.validation_share < 1:
-            raise ValueError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
+            raise UserError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class TrainConfig:
         for name in ("penalty_every", "validate_every", "validation_samples", "checkpoint_every"):
             _check(self, name, at_least=1)
         if not self.learning_rate > 0:
-            raise ValueError(f"train.learning_rate must be above 0: got {self.learning_rate}")
+            raise UserError(f"train.learning_rate must be above 0: got {self.learning_rate}")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"train.ema_decay must lie in [0, 1): got {self.ema_decay}")
+            raise UserError(f"train.ema_decay must lie in [0, 1): got {self.ema_decay}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Config:
 def _check(config, name: str, at_least: int) -> None:
     if getattr(config, name) < at_least:
         part = type(config).__name__.removesuffix("Config").lower()
-        raise ValueError(f"{part}.{name} must be at least {at_least}: got {getattr(config, name)}")
+        raise UserError(f"{part}.{name} must be at least {at_least}: got {getattr(config, name)}")
 
 
 def keys(config: type | Config = Config, prefix: str = "") -> dict[str, object]:
@@ -159,12 +160,7 @@ def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonarg
 
 def to_yaml(config: Config) -> str:
     """The whole config as a file that `--config` reads."""
-    command_line = parser("", "")
-    return command_line.dump(jsonargparse.Namespace(config=None, **vars(_as_namespace(config))), skip_none=True)
-
-
-def _as_namespace(config) -> jsonargparse.Namespace:
-    return jsonargparse.dict_to_namespace(dataclasses.asdict(config))
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
 
 
 def _with_config_paths(argv: list[str]) -> list[str]:

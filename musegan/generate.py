@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.n < 1:
         raise UserError(f"--n must be at least 1: got {arguments.n}")
     model = load_generator(_model_folder(arguments.model))
-    out, tempo_bpm = _output_folder(arguments.out), arguments.tempo or model.tempo_bpm
+    out, tempo_bpm = _output_folder(arguments.out), model.tempo_bpm if arguments.tempo is None else arguments.tempo
     console = Console(stderr=True)
 
     roll = sample(model, arguments.n, arguments.seed, arguments.sampling)

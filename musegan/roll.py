@@ -22,6 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from musegan.errors import UserError
+
 N_MIDI_PITCHES = 128
 AXES = "NKBTP"
 
@@ -39,7 +41,7 @@ class Track:
 
     def __post_init__(self):
         if not 0 <= self.program < 128:
-            raise ValueError(f"program must be 0 to 127: got {self.program} for track {self.name!r}")
+            raise UserError(f"program must be 0 to 127: got {self.program} for track {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,15 @@ class RollSpec:
         tracks = (track if isinstance(track, Track) else Track(**track) for track in self.tracks)
         object.__setattr__(self, "tracks", tuple(tracks))
         if not self.tracks:
-            raise ValueError("tracks must not be empty")
+            raise UserError("tracks must not be empty")
         names = [track.name for track in self.tracks]
         if len(set(names)) < len(names):
-            raise ValueError(f"track names must differ: got {names}")
+            raise UserError(f"track names must differ: got {names}")
         for name in ("steps_per_beat", "beats_per_bar", "n_pitches"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1: got {getattr(self, name)}")
         if not 0 <= self.lowest_pitch <= N_MIDI_PITCHES - self.n_pitches:
-            raise ValueError(
+            raise UserError(
                 f"lowest_pitch and n_pitches must stay within MIDI's 0 to 127: "
                 f"lowest_pitch={self.lowest_pitch}, n_pitches={self.n_pitches}"
             )
@@ -105,12 +107,12 @@ class RollSpec:
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: not JSON, an unknown or missing key, or a value out of range.
+            UserError: not JSON, an unknown or missing key, or a value out of range.
         """
         try:
             return cls(**json.loads(text))
         except (TypeError, json.JSONDecodeError) as err:
-            raise ValueError(f"not a RollSpec: {err} in {text[:200]!r}") from err
+            raise UserError(f"not a RollSpec: {err} in {text[:200]!r}") from err
 
 
 PRESETS: dict[str, tuple[Track, ...]] = {

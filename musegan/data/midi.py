@@ -61,7 +61,8 @@ def load_score(source: Path | bytes) -> symusic.Score:
     try:
         score = symusic.Score.from_midi(source)
     except (RuntimeError, ValueError, MemoryError) as err:
-        raise MidiError(f"damaged MIDI: {err}") from err
+        reason = str(err).removeprefix("MiniMidi: ").removesuffix(": iostream error")
+        raise MidiError(f"damaged MIDI: {reason}") from err
     if score.ticks_per_quarter < 1:
         raise MidiError("damaged MIDI: not counted in ticks per quarter note")
     if not any(len(track.notes) for track in score.tracks):

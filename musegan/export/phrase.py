@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from musegan.errors import UserError
 from musegan.ops.notes import notes
 from musegan.roll import Roll, RollSpec, check_roll
 
@@ -37,9 +38,9 @@ def check_sound(tempo_bpm: float, velocity: int) -> None:
     """Checks tempo and velocity.
 
     Raises:
-        ValueError: a value that a MIDI file cannot hold, or that nobody can have meant.
+        UserError: a value that a MIDI file cannot hold, or that nobody can have meant.
     """
     if not math.isfinite(tempo_bpm) or not MIN_TEMPO_BPM <= tempo_bpm <= MAX_TEMPO_BPM:
-        raise ValueError(f"tempo_bpm must be {MIN_TEMPO_BPM:g} to {MAX_TEMPO_BPM:g}: got {tempo_bpm}")
+        raise UserError(f"tempo_bpm must be {MIN_TEMPO_BPM:g} to {MAX_TEMPO_BPM:g}: got {tempo_bpm}")
     if not 1 <= velocity <= 127:
-        raise ValueError(f"velocity must be 1 to 127: got {velocity}")
+        raise UserError(f"velocity must be 1 to 127: got {velocity}")

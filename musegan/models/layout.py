@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from musegan.errors import UserError
 from musegan.roll import Roll, RollSpec
 
 Head = Literal["poly", "mono"]
@@ -65,11 +66,11 @@ class Layout:
             mono_tracks: names of the tracks that play one note at a time.
             tail: share of a track's cells that may be cut at either end.
         Raises:
-            ValueError: `mono_tracks` names a track that is not there, or a drum track.
+            UserError: `mono_tracks` names a track that is not there, or a drum track.
         """
         pitched = [track.name for track in spec.tracks if not track.is_drum]
         if unknown := set(mono_tracks) - set(pitched):
-            raise ValueError(f"mono_tracks: no pitched track named {sorted(unknown)}; there are {pitched}")
+            raise UserError(f"mono_tracks: no pitched track named {sorted(unknown)}; there are {pitched}")
         first_pitch, n_pitches = [], []
         for counts in cell_counts.double():
             below = counts.cumsum(0)    # [P]

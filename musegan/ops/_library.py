@@ -20,10 +20,15 @@ from types import ModuleType
 import torch
 
 import musegan
+from musegan.errors import UserError
 
 _LIBRARY = torch.library.Library("musegan", "DEF")
 _MODULE = "musegan._C"
 _OPS: list[str] = []
+
+
+class NativeError(UserError, ImportError):
+    """The native library is not as `MUSEGAN_NATIVE` wants it, or broken."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +78,24 @@ def _load(mode: str) -> tuple[ModuleType | None, NativeStatus]:
     """The native module, or None and why.
 
     Raises:
-        ValueError: `mode` is not off, auto or require.
-        ImportError: the library is required and absent, or present and broken.
+        NativeError: `mode` is not off, auto or require; the library is required and absent, or present and broken.
     """
     if mode not in ("off", "auto", "require"):
-        raise ValueError(f"MUSEGAN_NATIVE must be off, auto or require: got {mode!r}")
+        raise NativeError(f"MUSEGAN_NATIVE must be off, auto or require: got {mode!r}")
     if mode == "off":
         return None, NativeStatus(False, "MUSEGAN_NATIVE=off")
     spec = PathFinder.find_spec(_MODULE, musegan.__path__)  # beside this package, not of another install
     if spec is None:
         reason = _why_absent()
         if mode == "require":
-            raise ImportError(f"MUSEGAN_NATIVE=require, but {_MODULE} is absent: {reason}")
+            raise NativeError(f"MUSEGAN_NATIVE=require, but {_MODULE} is absent: {reason}")
         return None, NativeStatus(False, reason)
     try:
         _check_whole(Path(spec.origin))
         native = importlib.import_module(_MODULE)
         level, build = native.cpu_level(), native.build_facts()
     except (ImportError, OSError) as err:
-        raise ImportError(
+        raise NativeError(
             f"the native library {spec.origin} is broken: {err}. "
             "Reinstall musegan, or set MUSEGAN_NATIVE=off to run on the reference kernels"
         ) from err

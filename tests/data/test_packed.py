@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from musegan.data import packed
 from musegan.data.bars import Bars
@@ -125,8 +126,6 @@ def test_reading_maps_the_file(tmp_path):
 
 def rewrite(path, header=None, **tensors):
     """Writes a shard anew with some tensors, or parts of its header, replaced."""
-    from safetensors.numpy import load_file, save_file
-
     size = struct.unpack("<Q", path.read_bytes()[:8])[0]
     metadata = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]["musegan"]
     metadata = json.dumps(json.loads(metadata) | (header or {}))

@@ -1,0 +1,100 @@
+"""Finding MIDI in files, folders and zips."""
+
+import zipfile
+
+import pytest
+
+from musegan.data.midi import MAX_FILE_BYTES, MidiError
+from musegan.data.sources import find_sources
+from musegan.errors import UserError
+from tests.data.songs import midi, scale
+
+SONG = midi([(0, False, scale(1))])
+
+
+def names(*inputs):
+    return [source.name for source in find_sources(list(inputs))]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    for name in ("z.mid", "A.MIDI", "b/deep/y.smf", "b/x.mid", "b/notes.txt"):
+        (tmp_path / name).write_bytes(SONG)
+    return tmp_path
+
+
+def zipped(path, entries):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_folders_are_searched_through_in_a_fixed_order(folder):
+    assert names(folder) == ["A.MIDI", "z.mid", "b/x.mid", "b/deep/y.smf"]
+
+
+def test_the_same_name_twice_is_numbered(folder):
+    assert names(folder / "z.mid", folder / "z.mid", folder / "b") == ["z.mid", "z.mid (2)", "x.mid", "deep/y.smf"]
+
+
+def test_zips_are_read_in_memory(folder):
+    path = zipped(folder / "b" / "songs.zip", {"two.mid": SONG, "in/one.mid": SONG, "readme.txt": "hello"})
+    sources = find_sources([path])
+    assert [source.name for source in sources] == ["songs.zip/in/one.mid", "songs.zip/two.mid"]
+    assert [source.read() for source in sources] == [SONG, SONG]
+    assert "b/songs.zip/two.mid" in names(folder)
+
+
+def test_names_in_a_zip_cannot_climb_or_break_a_table(tmp_path):
+    path = zipped(tmp_path / "s.zip", {"../../etc/a.mid": SONG, "/b.mid": SONG, "c\x1b[2J\n.mid": SONG, "..\\d.mid": SONG})
+    assert sorted(names(path)) == ["s.zip/b.mid", "s.zip/c?[2J?.mid", "s.zip/d.mid", "s.zip/etc/a.mid"]
+
+
+def test_a_bomb_in_a_zip_is_refused(tmp_path):
+    path = zipped(tmp_path / "s.zip", {"bomb.mid": bytes(MAX_FILE_BYTES + 1)})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(MidiError, match="larger than 32 MiB"):
+        find_sources([path])[0].read()
+
+
+def test_a_zip_that_lies_about_a_size_gives_no_more_than_the_limit(tmp_path):
+    path = zipped(tmp_path / "s.zip", {"bomb.mid": bytes(2 * MAX_FILE_BYTES)})
+    real = (2 * MAX_FILE_BYTES).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(real, (1000).to_bytes(4, "little")))
+    try:
+        assert len(find_sources([path])[0].read()) <= MAX_FILE_BYTES + 1
+    except MidiError as err:
+        assert "cannot be unpacked" in str(err)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 and no more", SONG])
+def test_a_broken_zip_is_one_bad_file(tmp_path, data):
+    (tmp_path / "s.zip").write_bytes(data)
+    (source,) = find_sources([tmp_path])
+    assert source.name == "s.zip"
+    with pytest.raises(MidiError, match="not a readable zip"):
+        source.read()
+
+
+def test_a_broken_entry_is_one_bad_file(tmp_path):
+    path = zipped(tmp_path / "s.zip", {"a.mid": SONG * 40})
+    data = bytearray(path.read_bytes())
+    data[60:70] = bytes(10)
+    path.write_bytes(data)
+    with pytest.raises(MidiError, match="cannot be unpacked"):
+        find_sources([path])[0].read()
+
+
+def test_a_named_file_that_is_no_midi_is_one_bad_file(tmp_path):
+    (tmp_path / "song.txt").write_text("la la la")
+    with pytest.raises(MidiError, match="its name ends in none of .mid"):
+        find_sources([tmp_path / "song.txt"])[0].read()
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(UserError, match="no such file or folder: .*nowhere"):
+        find_sources([tmp_path, tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="no MIDI files in .*: looked for .mid, .midi, .smf and .zip"):
+        find_sources([tmp_path])

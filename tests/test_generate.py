@@ -1,0 +1,108 @@
+"""`musegan generate`: real files from a real model, the same for the same seed on either backend."""
+
+import subprocess
+import sys
+import os
+import wave
+
+import numpy as np
+import pretty_midi
+import pypianoroll
+import pytest
+import symusic
+
+from musegan import cli
+from musegan.models import load_generator, save_generator
+from musegan.sampling import sample
+from musegan.training.gan import train
+from musegan.training.run_folder import RunFolder
+from tests.training.test_gan import with_train
+
+
+@pytest.fixture(scope="module")
+def run(songs, tmp_path_factory):
+    """A run of a few steps: its music is poor, but it is music."""
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.create()
+    train(with_train(steps=30, validate_every=30), songs, folder)
+    return folder
+
+
+def generate(*arguments):
+    return cli.main(["generate", *map(str, arguments)])
+
+
+def test_files_of_a_request(run, songs, tmp_path):
+    assert generate("--model", run.path, "--n", 2, "--seed", 7, "--out", tmp_path, "--tempo", 97, "--sampling", "bernoulli", "--wav") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"sample-{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png"}
+    score = symusic.Score(tmp_path / "sample-0.mid")
+    assert score.tempos[0].qpm == pytest.approx(97, abs=0.01)
+    assert (score.time_signatures[0].numerator, score.time_signatures[0].denominator) == (4, 4)
+    roll = sample(load_generator(run.best), 2, 7, "bernoulli").phrases()[0]
+    sounding = [track for k, track in enumerate(songs.spec.tracks) if roll.frame[k].any()]
+    assert [(track.name, track.program, track.is_drum) for track in score.tracks] == [
+        (track.name, track.program, track.is_drum) for track in sounding]
+    onsets = sum(len(instrument.notes) for instrument in pretty_midi.PrettyMIDI(str(tmp_path / "sample-0.mid")).instruments)
+    assert onsets == sum(len(track.notes) for track in score.tracks) > 0
+    assert pypianoroll.load(tmp_path / "sample-0.npz").tempo[0] == pytest.approx(97)
+    with wave.open(str(tmp_path / "sample-0.wav")) as audio:
+        samples = np.frombuffer(audio.readframes(audio.getnframes()), np.int16)
+    assert np.abs(samples.astype(int)).max() > 2**14
+
+
+@pytest.mark.parametrize("sampling", ["threshold", "bernoulli"])
+def test_same_seed_same_bytes_on_either_backend(run, tmp_path, sampling):
+    for native in ("off", "require"):
+        subprocess.run(
+            [sys.executable, "-m", "musegan.generate", "--model", run.path, "--seed", "5", "--n", "3", "--sampling", sampling,
+             "--out", tmp_path / native], check=True, env={**os.environ, "MUSEGAN_NATIVE": native})
+    files = sorted(path.name for path in (tmp_path / "off").glob("*.mid"))
+    assert len(files) == 3
+    for name in files:
+        assert (tmp_path / "off" / name).read_bytes() == (tmp_path / "require" / name).read_bytes()
+
+
+def test_newest_snapshot_and_model_folders_can_be_named(run, tmp_path):
+    assert generate("--model", run.newest, "--n", 1, "--out", tmp_path / "a") == 0
+    save_generator(load_generator(run.newest), tmp_path / "model")
+    assert generate("--model", tmp_path / "model", "--n", 1, "--out", tmp_path / "b") == 0
+    assert (tmp_path / "a" / "sample-0.mid").read_bytes() == (tmp_path / "b" / "sample-0.mid").read_bytes()
+
+
+def damaged(tmp_path, run, name, change):
+    folder = tmp_path / "model"
+    save_generator(load_generator(run.best), folder)
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+    return folder
+
+
+@pytest.mark.parametrize("name, change, message", [
+    ("model.safetensors", lambda content: content[:500], "model.safetensors is damaged or does not fit its config"),
+    ("model.safetensors", lambda content: b"\xff" * 100, "model.safetensors is damaged or does not fit its config"),
+    ("config.json", lambda content: content.replace(b'"width": 16', b'"width": 24'), "model.safetensors is damaged or does not fit"),
+    ("config.json", lambda content: b"not json", "cannot read"),
+    ("config.json", lambda content: content.replace(b'"compact"', b'"enormous"'), "unknown kind of model 'enormous'"),
+    ("config.json", lambda content: content.replace(b'"n_pitches": 84', b'"n_pitches": 20'), "cannot read"),
+])
+def test_a_damaged_model_is_one_line(run, tmp_path, capsys, name, change, message):
+    assert generate("--model", damaged(tmp_path, run, name, change), "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("musegan: error: ") and message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_mistakes_are_one_line(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        (["--model", tmp_path / "nowhere"], "no folder"),
+        (["--model", tmp_path / "empty"], "holds neither a model"),
+        (["--model", run.path, "--n", 0], "--n must be at least 1"),
+        (["--model", run.path, "--tempo", 0], "tempo"),
+        (["--model", run.path, "--tempo", -3], "tempo"),
+        (["--model", run.path, "--out", tmp_path / "file" / "music"], "--out: cannot make"),
+    ):
+        out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
+        assert generate(*arguments, *out) == 1, message
+        assert message in capsys.readouterr().err

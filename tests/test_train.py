@@ -1,0 +1,127 @@
+"""`musegan train` as a process: killed, interrupted, resumed, misused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from musegan import cli
+from musegan.training.run_folder import RunFolder
+from tests.training.test_gan import same_state
+
+SMALL = ("--data.n_bars=2 --data.validation_share=0.3 --model.latent_size=8 --model.generator_width=16 "
+         "--model.discriminator_width=16 --model.n_blocks=1 --train.batch_size=8 --train.validation_samples=16").split()
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "musegan.train", *map(str, arguments)]
+
+
+def train(*arguments):
+    return cli.main(["train", *map(str, arguments)])
+
+
+def wait_for(path, process):
+    """Until the file is there; the process must not have ended on its own."""
+    for _ in range(2400):
+        if path.exists():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_killed_and_resumed_equals_never_killed(songs_folder, tmp_path):
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=200", "--train.checkpoint_every=20", "--train.validate_every=100"]
+    whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
+    assert train(*options, "--out", whole.path) == 0
+    process = subprocess.Popen(command(*options, "--out", killed.path), stderr=subprocess.PIPE, text=True)
+    wait_for(killed.checkpoint, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert killed.load_checkpoint()["step"] < 200
+    assert train("--out", killed.path, "--resume") == 0
+    assert same_state(whole.load_checkpoint(), killed.load_checkpoint())
+    for file in ("best/model.safetensors", "newest/model.safetensors", "samples/step-000200.mid"):
+        assert (whole.path / file).read_bytes() == (killed.path / file).read_bytes()
+    steps = [json.loads(line)["step"] for line in killed.metrics.open()]
+    assert steps == [1, *range(10, 201, 10)]
+
+
+def test_ctrl_c_saves_and_ends_with_130(songs_folder, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5", "--train.validate_every=100000"]
+    process = subprocess.Popen(command(*options, "--out", run.path), stderr=subprocess.PIPE, text=True)
+    wait_for(run.checkpoint, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said and "Traceback" not in said
+    assert run.load_checkpoint()["step"] >= 5
+
+
+def test_dry_run_prints_and_writes_nothing(tmp_path, capsys):
+    assert train("--config", "band", "--train.steps=7", "--out", tmp_path / "run", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "steps: 7" in out and "mono_tracks" in out and '"torch"' in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_key(capsys):
+    with pytest.raises(SystemExit) as end:
+        train("--help")
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--train.penalty_every" in text and "Decides everything random." in text
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--train.stepz=5"], "did you mean train.steps?"),
+    (["--config", "bend"], "did you mean 'band'?"),
+    (["--train.steps=many"], "train.steps"),
+    (["--train.steps=0"], "train.steps must be at least 1: got 0"),
+    (["--data.validation_share=1.5"], "data.validation_share must lie between 0 and 1: got 1.5"),
+    (["--data.dataset=nowhere"], "no folder 'nowhere'"),
+    (["--train.device=abacus"], "train.device: cannot use 'abacus'"),
+    (["--model.mono_tracks=[organ]"], "mono_tracks: no pitched track named ['organ']"),
+    (["--resume"], "holds no run"),
+])
+def test_mistakes_are_one_line(arguments, message, songs_folder, tmp_path, capsys):
+    dataset = [] if "dataset" in arguments[0] else [f"--data.dataset={songs_folder}"]
+    assert train(*dataset, *SMALL, *arguments, "--out", tmp_path / "run") in (1, 2)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("musegan: error: ") and message in error
+
+
+def test_unknown_key_in_a_file_names_the_nearest(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("train:\n  lerning_rate: 0.1\n")
+    assert train("--config", tmp_path / "mine.yaml", "--out", tmp_path / "run") in (1, 2)
+    assert "did you mean train.learning_rate?" in capsys.readouterr().err
+
+
+def test_a_run_is_never_overwritten_and_resumes_only_as_it_was(songs_folder, tmp_path, capsys):
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=2", "--out", tmp_path / "run"]
+    assert train(*options) == 0
+    assert train(*options) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert train("--out", tmp_path / "run", "--resume", "--train.seed=9") == 1
+    assert "train.seed is 0" in capsys.readouterr().err
+    assert train("--out", tmp_path / "run", "--resume", "--train.steps=3") == 0
+    assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 3
+
+
+def test_output_that_cannot_be_written(songs_folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(*SMALL, f"--data.dataset={songs_folder}", "--out", tmp_path / "file" / "run") == 1
+    assert "cannot make the run folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_embedded_data_set_is_prepared_for_the_run(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run(command(*SMALL, "--train.steps=2", "--out", tmp_path / "run"), check=True, cwd=tmp_path, env=environment)
+    assert (tmp_path / "run" / "data" / "report.json").exists()
