@@ -26,4 +26,4 @@ test: install
 	$(VENV)/bin/python -m pytest -q
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info musegan/*.so
+	rm -rf $(VENV) build demo *.egg-info musegan/*.so musegan/_not_built.txt

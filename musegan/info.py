@@ -7,7 +7,9 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import subprocess
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def facts() -> dict:
-    """Versions by package, how the native library was loaded, and the kernel of each op on each device."""
+    """Versions by package, commit of a source tree, how the native library was loaded, and the kernel of each op on each device."""
     versions = {"musegan": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -40,9 +42,27 @@ def facts() -> dict:
             versions[package] = "not installed"
     return {
         "versions": versions,
+        "commit": _commit(),
         "native": dataclasses.asdict(ops.native_status()),
         "ops": ops.op_backends(),
     }
+
+
+def _commit() -> str | None:
+    """The git commit of the source tree that runs, with `+changes` where it has any; None where there is none."""
+    tree = Path(__file__).resolve().parent.parent
+    if not (tree / ".git").exists():
+        return None
+    answers = []
+    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            done = subprocess.run(["git", "-C", str(tree), *command], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode:
+            return None
+        answers.append(done.stdout.strip())
+    return answers[0] + ("+changes" if answers[1] else "")
 
 
 def _print_tables(found: dict) -> None:
@@ -50,6 +70,8 @@ def _print_tables(found: dict) -> None:
     summary = Table(show_header=False, box=None)
     for package, version in found["versions"].items():
         summary.add_row(package, version)
+    if found["commit"]:
+        summary.add_row("commit", found["commit"])
     native = found["native"]
     if native["loaded"]:
         summary.add_row("native library", native["path"])
