@@ -36,20 +36,20 @@ def wait_for(path, process):
 
 
 def test_killed_and_resumed_equals_never_killed(songs_folder, tmp_path):
-    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=200", "--train.checkpoint_every=20", "--train.validate_every=100"]
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=80", "--train.checkpoint_every=5", "--train.validate_every=40"]
     whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
     assert train(*options, "--out", whole.path) == 0
     process = subprocess.Popen(command(*options, "--out", killed.path), stderr=subprocess.PIPE, text=True)
     wait_for(killed.checkpoint, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert killed.load_checkpoint()["step"] < 200
+    assert killed.load_checkpoint()["step"] < 80
     assert train("--out", killed.path, "--resume") == 0
     assert same_state(whole.load_checkpoint(), killed.load_checkpoint())
-    for file in ("best/model.safetensors", "newest/model.safetensors", "samples/step-000200.mid"):
+    for file in ("best/model.safetensors", "newest/model.safetensors", "samples/step-000080.mid"):
         assert (whole.path / file).read_bytes() == (killed.path / file).read_bytes()
     steps = [json.loads(line)["step"] for line in killed.metrics.open()]
-    assert steps == [1, *range(10, 201, 10)]
+    assert steps == [1, *range(10, 81, 10)]
 
 
 def test_ctrl_c_saves_and_ends_with_130(songs_folder, tmp_path):

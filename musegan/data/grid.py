@@ -83,7 +83,7 @@ def find_tempo(times: np.ndarray) -> tuple[float, float]:
     beat = np.arange(np.ceil(TEMPO_RANGE_BPM[0] / 60 / spacing), TEMPO_RANGE_BPM[1] / 60 / spacing + 1, 0.25)
     at = [fits[np.round(pulses * beat).astype(int)] for pulses in (4, 2, 1)]
     prior = np.exp(-0.5 * np.log2(beat * spacing * 60 / 120) ** 2)
-    best = beat[np.argmax((at[0] + 0.1 * (at[1] + at[2])) * prior)] * spacing
+    best = beat[np.argmax((at[0] + 0.2 * (at[1] + at[2])) * prior)] * spacing
     near = best + np.linspace(-1, 1, 65) * spacing / 2
     exact = max(near, key=lambda frequency: abs(resultant(times, 4 * frequency)))
     return float(60 * exact), abs(resultant(times, 4 * exact))

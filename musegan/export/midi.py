@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 
+import mido
 import numpy as np
 import symusic
 
@@ -50,7 +52,7 @@ def midi_bytes(
     music = score(roll, spec, tempo_bpm, velocity)
     n_bars = roll.frame.shape[1]
     length_ticks = (n_bars * spec.beats_per_bar + tail_beats) * music.ticks_per_quarter
-    return _lengthen_tracks(music.dumps_midi(), [track.end() for track in music.tracks], length_ticks)
+    return _lasting(music.dumps_midi(), length_ticks)
 
 
 def score(
@@ -87,24 +89,11 @@ def score(
     return music
 
 
-def _lengthen_tracks(midi: bytes, ends_ticks: list[int], length_ticks: int) -> bytes:
-    """Moves the end of each track from one tick after its last event, where symusic puts it, to `length_ticks`."""
-    end_of_track = b"\xff\x2f\x00"
-    content, position = [midi[:14]], 14    # the header chunk
-    for end_ticks in ends_ticks:
-        size = int.from_bytes(midi[position + 4 : position + 8], "big")
-        events = midi[position + 8 : position + 8 + size]
-        assert events.endswith(b"\x01" + end_of_track), "symusic ends a track one tick after its last event"
-        events = events[:-4] + _variable_length(length_ticks - end_ticks) + end_of_track
-        content += [b"MTrk", len(events).to_bytes(4, "big"), events]
-        position += 8 + size
-    assert position == len(midi), "symusic writes one chunk for each track"
-    return b"".join(content)
-
-
-def _variable_length(value: int) -> bytes:
-    """The number as MIDI writes times: seven bits a byte, the highest first, bit 7 set on all but the last."""
-    groups = [value & 0x7F]
-    while value := value >> 7:
-        groups.append(value & 0x7F | 0x80)
-    return bytes(reversed(groups))
+def _lasting(midi: bytes, length_ticks: int) -> bytes:
+    """The file with each track's end moved to `length_ticks`; symusic puts it one tick after the last event."""
+    file = mido.MidiFile(file=io.BytesIO(midi))
+    for track in file.tracks:
+        track[-1].time += length_ticks - sum(message.time for message in track)
+    content = io.BytesIO()
+    file.save(file=content)
+    return content.getvalue()

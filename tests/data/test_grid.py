@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from musegan.data.grid import find_tempo, own_fit, quantisation_error, regrid, resultant
-from musegan.data.midi import MidiError, load_score
+from musegan.data.grid import find_tempo, onset_ticks, own_fit, quantisation_error, regrid, resultant
+from musegan.data.midi import MidiError, load_score, seconds
 from musegan.resources import dataset_path
 from tests.data.songs import midi, scale, sixteenths
 
@@ -60,7 +60,7 @@ def test_moving_them_puts_the_notes_on_steps(freedoom):
 def test_moving_keeps_the_music(freedoom):
     score = freedoom["phase1-intro"]
     moved, grid = regrid(score)
-    assert moved.start() == 0 and len(moved.tempos) == 1
+    assert onset_ticks(moved)[0] == 0 and len(moved.tempos) == 1
     assert moved.tempos[0].qpm == pytest.approx(grid.found_bpm, abs=1e-3)
     ours, theirs = moved.to("second"), score.to("second")
     for mine, other in zip(ours.tracks, theirs.tracks):
@@ -84,6 +84,12 @@ def test_finds_a_steady_beat(bpm):
     ratio = tempo / bpm
     assert min(abs(ratio / octave - 1) for octave in (0.5, 1, 2)) < 1e-3
     assert fit > 0.9
+
+
+@pytest.mark.parametrize("bpm, notes_per_beat, wanted", [(100, 4, 100), (80, 1, 160), (70, 2, 140), (150, 4, 150)])
+def test_of_tempos_that_fit_alike_the_moderate_one_is_taken(bpm, notes_per_beat, wanted):
+    tempo, fit = find_tempo(np.arange(300) * 60 / bpm / notes_per_beat)
+    assert tempo == pytest.approx(wanted, rel=1e-3) and fit == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("per_beat, name", [(3, "triplets"), (4, "sixteenths"), (6, "sextuplets"), (2, "eighths")])
@@ -111,10 +117,11 @@ def test_a_drummer_who_follows_the_metronome_loosely_is_left_alone(per_beat):
     assert regrid(score)[0] is score
 
 
-def test_a_short_fill_that_fits_nowhere_is_left_alone():
-    rng = np.random.default_rng(5)
-    notes = [(int(tick), 10, 38) for tick in np.sort(rng.integers(0, 4000, 40))]
-    score = load_score(midi([(0, True, notes)]))
+@pytest.mark.parametrize("n_notes, seed", [(40, 14), (100, 3)])
+def test_a_short_fill_that_fits_nowhere_is_left_alone(n_notes, seed):
+    ticks = np.sort(np.random.default_rng(seed).integers(0, 100 * n_notes, n_notes))
+    score = load_score(midi([(0, True, [(int(tick), 10, 38) for tick in ticks])]))
+    assert own_fit(score) < 0.15 and find_tempo(seconds(score, ticks))[1] < 0.8
     assert regrid(score)[0] is score
 
 
@@ -126,17 +133,17 @@ def test_notes_at_random_are_rejected():
 
 
 def test_the_beat_is_found_through_tempo_changes_and_keeps_the_metre():
-    """True 3/4 at 110 bpm under a tempo map of 100 and then 141 bpm; the first note starts a bar."""
+    """True 3/4 at 110 bpm under a tempo map of 100 and then 141 bpm; the first note, after a rest, starts a bar."""
     rng = np.random.default_rng(2)
     notes = sixteenths(110, 400, 60 / 100 / 480, rng)
     change = notes[200][0]
     notes[200:] = [(change + round((tick - change) * 1.41), 20, pitch) for tick, _, pitch in notes[200:]]
-    shifted = [(tick + 37, length, pitch) for tick, length, pitch in notes]
-    tempos = ((0, 100.0), (change + 37, 141.0))
+    shifted = [(tick + 1037, length, pitch) for tick, length, pitch in notes]
+    tempos = ((0, 100.0), (change + 1037, 141.0))
     score = load_score(midi([(0, False, shifted)], tempos=tempos, signatures=((0, 3, 4),)))
     moved, grid = regrid(score)
     assert grid.found_bpm == pytest.approx(110, rel=1e-3)
-    assert moved.start() <= 5
+    assert onset_ticks(moved)[0] <= 5
     assert (moved.time_signatures[0].numerator, moved.time_signatures[0].denominator) == (3, 4)
     assert (quantisation_error(moved, 4) < 1 / 8).mean() > 0.99
 

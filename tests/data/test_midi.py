@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pypianoroll
 import pytest
+import symusic
 
 from musegan.data.midi import MidiError, load_score, read_midi, reading_resolution, seconds, to_multitrack
 from musegan.resources import dataset_path
@@ -49,6 +50,14 @@ def test_a_note_struck_again_while_it_sounds_goes_on_to_the_last_end():
     score.tracks[0].notes.extend(score.tracks[1].notes)
     del score.tracks[1]
     assert intervals(to_multitrack(score, 24).tracks[0].pianoroll, 60) == [(0, 23), (24, 96)]
+
+
+def test_of_two_notes_that_start_together_the_louder_and_the_longer_count():
+    score = load_score(midi([(0, False, [(0, 480, 60)])]))
+    for length, velocity in ((960, 30), (240, 100), (480, 50)):
+        score.tracks[0].notes.append(symusic.Note(0, length, 60, velocity))
+    roll = to_multitrack(score, 24).tracks[0].pianoroll
+    assert intervals(roll, 60) == [(0, 48)] and set(roll[:48, 60]) == {100}
 
 
 def test_zero_length_and_drum_notes_last_one_step():

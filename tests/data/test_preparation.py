@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,11 +134,20 @@ def test_a_data_set_is_replaced_only_on_demand_and_stays_when_that_fails(songs, 
     prepare([songs], out, SPEC)
     with pytest.raises(UserError, match="is a data set already: .*--overwrite"):
         prepare([songs / "a.mid"], out, SPEC)
+    rename, n_calls = Path.rename, 0
+
+    def second_fails(path, target):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 2:
+            raise OSError(28, "disk full")
+        return rename(path, target)
+
     with monkeypatch.context() as broken:
-        broken.setattr(preparation, "_sync_folder", lambda path: (_ for _ in ()).throw(OSError(28, "disk full")))
+        broken.setattr(Path, "rename", second_fails)
         with pytest.raises(UserError, match="cannot write .*: disk full"):
             prepare([songs / "a.mid"], out, SPEC, overwrite=True)
-    assert PackedDataset.open(out).pieces == ["a.mid", "b.mid"]
+    assert n_calls == 3 and PackedDataset.open(out).pieces == ["a.mid", "b.mid"]
     prepare([songs / "a.mid"], out, SPEC, overwrite=True)
     assert PackedDataset.open(out).pieces == ["a.mid"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "songs"]

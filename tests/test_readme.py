@@ -1,0 +1,67 @@
+"""Every command and every example of both READMEs does what it says."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from musegan import cli
+
+ROOT = Path(__file__).parent.parent
+# So that a run ends in seconds; everything else is as the README has it.
+SHORT = "--train.steps 2 --train.batch_size 4 --train.validation_samples 8 --data.n_bars 2 --model.generator_width 16".split()
+
+
+def blocks(language, readme="README.md"):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / readme).read_text(), flags=re.DOTALL)
+
+
+def commands():
+    return [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def test_both_readmes_give_the_same_commands():
+    strip = [[line.split("#")[0].rstrip() for line in "".join(blocks("sh", readme)).splitlines()]
+             for readme in ("README.md", "README.zh-CN.md")]
+    assert strip[0] == strip[1]
+    code = [re.sub(r"#.*", "", "".join(blocks("python", readme))) for readme in ("README.md", "README.zh-CN.md")]
+    assert code[0] == code[1]
+
+
+def test_links_lead_somewhere():
+    for readme in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/your-own-midi.md", "docs/design.md"):
+        page = ROOT / readme
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{readme}: {target}"
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in commands():
+        if command[0] == "make":
+            assert re.search(rf"^{command[1]}:", makefile, flags=re.MULTILINE), command
+
+
+@pytest.mark.slow
+def test_commands_run(tmp_path, monkeypatch):
+    """In order, in one folder, as a newcomer types them; the installation is the release check's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    ran = []
+    for program, *arguments in commands():
+        if program in ("make", "pip"):
+            continue
+        if program == "python":
+            assert arguments == ["-m", "benchmarks.ops.binarize"]
+            continue    # tests/ops/test_benchmark.py
+        assert program == "musegan"
+        if arguments[0] == "train" and "--resume" not in arguments and "--dry-run" not in arguments:
+            arguments += SHORT
+        assert cli.main(arguments) == 0, arguments
+        ran.append(arguments[0])
+    assert set(ran) == set(cli.COMMANDS)
+    for block in blocks("python"):
+        exec(block, {})
+    assert len(list(tmp_path.glob("[0-9].mid"))) == 4
+    assert len(list((tmp_path / "music").glob("*.wav"))) == 8
