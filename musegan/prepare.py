@@ -68,8 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         "n_pitches": "number of pitches",
     }
     for name, text in numbers.items():
-        flag = "--" + name.replace("_", "-")
-        parser.add_argument(flag, type=int, default=getattr(spec, name), metavar="N", help=f"{text} (default: %(default)s)")
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=int,
+            default=getattr(spec, name),
+            metavar="N",
+            help=f"{text} (default: %(default)s)",
+        )
     parser.add_argument("--overwrite", action="store_true", help="replace DATASET if it is a data set already")
     return parser
 
@@ -123,10 +128,10 @@ def _bar_ranges(report: Report) -> dict[tuple[str, str], str]:
     for name, reason, first, last in report.rejected_bars:
         if name not in report.rejected_files:
             ranges.setdefault((name, reason), []).append(f"{first}-{last}" if last > first else f"{first}")
-    return {
-        key: ", ".join(parts[:_MAX_RANGES]) + (f" and {len(parts) - _MAX_RANGES} more" if len(parts) > _MAX_RANGES else "")
-        for key, parts in ranges.items()
-    }
+    for parts in ranges.values():
+        if len(parts) > _MAX_RANGES:
+            parts[_MAX_RANGES:] = [f"and {len(parts) - _MAX_RANGES} more"]
+    return {key: ", ".join(parts) for key, parts in ranges.items()}
 
 
 if __name__ == "__main__":

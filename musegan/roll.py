@@ -88,10 +88,11 @@ class RollSpec:
 
     @property
     def multitrack_resolution(self) -> int:
-        """Fine steps in a quarter note of a `pypianoroll.Multitrack` of such rolls (4 -> 28, 12 -> 36).
+        """Fine steps in a quarter note of a `pypianoroll.Multitrack` of such rolls (4 -> 28, 12 -> 36, 24 -> 72).
 
         `steps_per_beat` times the smallest odd number from 3 that makes at least 24: fine enough for a gap of one
-        fine step between a note and its next strike, and odd, so that each step has a fine step in its middle.
+        fine step between a note and its next strike, and odd, so that rounding to fine steps and then to steps is
+        the same as rounding once: no fine step lies half-way between two steps.
         """
         fine_steps = 3
         while self.steps_per_beat * fine_steps < 24:

@@ -110,7 +110,8 @@ def regrid(score: symusic.Score) -> tuple[symusic.Score, Grid]:
         if len(onsets) < MIN_ONSETS_TO_REJECT:
             return score, Grid(fit)
         raise MidiError(
-            f"notes do not lie on the beat (fit {fit:.2f}) nor on any steady one (at best {found_fit:.2f}, at {bpm:.1f} bpm)"
+            f"notes do not lie on the beat (fit {fit:.2f}) nor on any steady one "
+            f"(at best {found_fit:.2f}, at {bpm:.1f} bpm)"
         )
     # The grid line nearest to the first note, in seconds.
     sixteenth = 15 / bpm

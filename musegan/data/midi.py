@@ -1,6 +1,6 @@
 """MIDI files as `pypianoroll.Multitrack`: symusic parses, numpy draws.
 
-Steps are rounded half up. A resolution that is an *odd* multiple of a coarser one (`reading_resolution`) may be
+Steps are rounded half up. A resolution that is an *odd* multiple of a coarser one (`RollSpec.multitrack_resolution`) may be
 rounded to the coarser one later: rounding twice is then the same as rounding once, because no fine step lies
 half-way between two coarse ones.
 """
@@ -18,24 +18,12 @@ from musegan.errors import UserError
 MAX_FILE_BYTES = 32 << 20
 MAX_BEATS = 1 << 14    # quarter notes: over two hours at 120 bpm
 MAX_CELLS = 1 << 28    # steps * 128 pitches * tracks, one byte each: 16 tracks of 4,600 beats at 28 steps a beat
-MIN_FINE_RESOLUTION = 24    # steps in a quarter note, pypianoroll's default
 DEFAULT_TEMPO_BPM = 120.0    # where a file names none (MIDI 1.0)
 _N_PITCHES = 128
 
 
 class MidiError(UserError):
     """A MIDI file that cannot be read; the message is the reason, without the file's name."""
-
-
-def reading_resolution(steps_per_beat: int) -> int:
-    """Steps in a quarter note at which a file is read for a roll of `steps_per_beat`: 28 for 4, 36 for 12.
-
-    It is `steps_per_beat` times the smallest odd number from 3 that gives at least 24.
-    """
-    odd = 3
-    while steps_per_beat * odd < MIN_FINE_RESOLUTION:
-        odd += 2
-    return steps_per_beat * odd
 
 
 def load_score(source: Path | bytes) -> symusic.Score:
@@ -75,7 +63,8 @@ def load_score(source: Path | bytes) -> symusic.Score:
 def note_arrays(track: symusic.Track) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A track's notes as int64 arrays: start and end in ticks, pitch, velocity in [1, 127]."""
     notes = track.notes.numpy()
-    start, duration, pitch, velocity = (notes[key].astype(np.int64) for key in ("time", "duration", "pitch", "velocity"))
+    columns = ("time", "duration", "pitch", "velocity")
+    start, duration, pitch, velocity = (notes[key].astype(np.int64) for key in columns)
     valid = (pitch >= 0) & (pitch < _N_PITCHES)
     end = start + np.maximum(duration, 0)
     return start[valid], end[valid], pitch[valid], velocity[valid].clip(1, 127)

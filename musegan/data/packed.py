@@ -6,7 +6,7 @@ A data set is a folder of `shard-00000.safetensors`, ... Each shard can be under
 |---|---|---|
 | frame, onset | uint8 [bars, K, T, ceil(P/8)] | `np.packbits` along the pitches, first pitch in the highest bit |
 | tempo_bpm | float32 [bars] | mean tempo of each bar |
-| run_offsets | int64 [R + 1] | run r is bars run_offsets[r] to run_offsets[r + 1]: bars that follow each other in a piece |
+| run_offsets | int64 [R + 1] | run r is bars run_offsets[r] to run_offsets[r + 1], which follow each other in a piece |
 | run_pieces | int64 [R] | index of its piece in the header's list |
 | run_first_bar | int64 [R] | number of its first bar in the file, from 0 |
 

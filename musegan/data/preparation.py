@@ -17,7 +17,7 @@ import numpy as np
 from musegan import __version__
 from musegan.data.bars import Bars, cut_bars
 from musegan.data.grid import Grid, quantisation_error, regrid
-from musegan.data.midi import MidiError, load_score, reading_resolution, to_multitrack
+from musegan.data.midi import MidiError, load_score, to_multitrack
 from musegan.data.packed import SHARD_PATTERN, ShardWriter, pack
 from musegan.data.sources import Source, find_sources
 from musegan.data.tracks import PRESETS, TrackError
@@ -162,7 +162,7 @@ def _read(source: Source, spec: RollSpec, preset: str, report: Report) -> Bars:
     """
     score = load_score(source.read())
     moved, grid = regrid(score)
-    bars = cut_bars(to_multitrack(moved, reading_resolution(spec.steps_per_beat), source.name), PRESETS[preset], spec)
+    bars = cut_bars(to_multitrack(moved, spec.multitrack_resolution, source.name), PRESETS[preset], spec)
     report.rejected_bars += [(source.name, *run) for run in bars.rejected]
     report.n_silent_bars += bars.n_silent_bars
     report.n_notes += bars.n_notes

@@ -52,7 +52,8 @@ def find_sources(inputs: list[Path]) -> list[Source]:
 def _sources(path: Path) -> Iterator[Source]:
     if not path.is_dir():
         if path.suffix.lower() not in (*MIDI_SUFFIXES, ".zip"):
-            yield Source(_clean(path.name), lambda: _refuse(f"its name ends in none of {', '.join(MIDI_SUFFIXES)}, .zip"))
+            reason = f"its name ends in none of {', '.join(MIDI_SUFFIXES)}, .zip"
+            yield Source(_clean(path.name), lambda: _refuse(reason))
         yield from _file_sources(path, path.name)
         return
     for folder, folders, files in os.walk(path):

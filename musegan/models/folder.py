@@ -8,10 +8,12 @@ from pathlib import Path
 
 from huggingface_hub import constants
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 from musegan.models.compact import CompactGenerator
+from musegan.roll import RollSpec
 
 
 def save_generator(model: CompactGenerator, folder: Path) -> None:
@@ -42,16 +44,19 @@ def load_generator(folder: Path) -> CompactGenerator:
     for name in (constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE):
         if not (folder / name).is_file():
             raise UserError(f"not a model folder: {folder} has no {name}")
+    config, weights = folder / constants.CONFIG_NAME, folder / constants.SAFETENSORS_SINGLE_FILE
     try:
-        kind = json.loads((folder / constants.CONFIG_NAME).read_text()).get("kind")
-        match kind:
+        settings = json.loads(config.read_text())
+        settings["spec"] = RollSpec(**settings["spec"])
+        match settings["kind"]:
             case "compact":
-                model = CompactGenerator.from_pretrained(folder, strict=True)
-            case _:
-                raise UserError(f"unknown kind of model {kind!r} in {folder / constants.CONFIG_NAME}")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as err:
-        raise UserError(f"cannot read {folder / constants.CONFIG_NAME}: {err}") from err
+                model = CompactGenerator(**settings)
+            case unknown:
+                raise ValueError(f"unknown kind of model {unknown!r}")
+    except (KeyError, TypeError, ValueError, RuntimeError) as err:
+        raise UserError(f"cannot read {config}: {one_line(err)}") from err
+    try:
+        model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as err:
-        weights = folder / constants.SAFETENSORS_SINGLE_FILE
         raise UserError(f"{weights} is damaged or does not fit its config: {one_line(err)}") from err
     return model.eval()

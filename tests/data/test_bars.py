@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musegan.data.bars import cut_bars, track_notes
-from musegan.data.midi import load_score, read_midi, reading_resolution, to_multitrack
+from musegan.data.midi import load_score, read_midi, to_multitrack
 from musegan.data.tracks import PRESETS
 from musegan.roll import RollSpec
 from tests.data.songs import midi, scale
@@ -14,8 +14,8 @@ DRUMS, PIANO = 0, 1
 
 
 def cut(tracks, steps_per_beat=4, beats_per_bar=4, **kwargs):
-    song = read_midi(midi(tracks, **kwargs), reading_resolution(steps_per_beat))
-    return cut_bars(song, LPD5, RollSpec(LPD5.tracks, steps_per_beat, beats_per_bar))
+    spec = RollSpec(LPD5.tracks, steps_per_beat, beats_per_bar)
+    return cut_bars(read_midi(midi(tracks, **kwargs), spec.multitrack_resolution), LPD5, spec)
 
 
 def cells(plane):

@@ -7,7 +7,7 @@ import pypianoroll
 import pytest
 import symusic
 
-from musegan.data.midi import MidiError, load_score, read_midi, reading_resolution, seconds, to_multitrack
+from musegan.data.midi import MidiError, load_score, read_midi, seconds, to_multitrack
 from musegan.resources import dataset_path
 from tests.data.songs import midi, scale
 
@@ -20,17 +20,6 @@ def intervals(pianoroll, pitch):
 
 def read_notes(notes, resolution=24, is_drum=False, **kwargs):
     return read_midi(midi([(0, is_drum, notes)], **kwargs), resolution).tracks[0].pianoroll
-
-
-@pytest.mark.parametrize("steps_per_beat", range(1, 49))
-def test_reading_resolution_is_an_odd_multiple(steps_per_beat):
-    odd, rest = divmod(reading_resolution(steps_per_beat), steps_per_beat)
-    assert rest == 0 and odd % 2 == 1 and odd >= 3
-    assert steps_per_beat * odd >= 24
-
-
-def test_reading_resolutions_in_use():
-    assert [reading_resolution(n) for n in (4, 12, 24)] == [28, 36, 72]
 
 
 def test_a_note_lies_where_it_is_played():

@@ -181,7 +181,8 @@ def test_progress_counts_to_the_end(songs, tmp_path):
 def test_the_command_prints_what_became_of_each_file(songs, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     (songs / "[bad].mid").write_text("no music")
-    (songs / "c.mid").write_bytes(midi([(0, False, scale(6))], signatures=((0, 4, 4), (1920, 3, 4), (1920 + 1440, 4, 4))))
+    signatures = ((0, 4, 4), (1920, 3, 4), (1920 + 1440, 4, 4))
+    (songs / "c.mid").write_bytes(midi([(0, False, scale(6))], signatures=signatures))
     code = run(command.main, [str(songs), "-o", str(tmp_path / "set"), "--steps-per-beat", "12"])
     lines = [" ".join(line.replace("│", "|").split()) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
