@@ -48,9 +48,9 @@ class ModelConfig:
     """Architecture."""
     latent_size: int = 64
     """Numbers in each latent vector: one vector for the phrase and one for each bar."""
-    generator_width: int = 192
+    generator_width: int = 128
     """Channels of a beat in the generator."""
-    discriminator_width: int = 192
+    discriminator_width: int = 128
     """Channels of a beat in the discriminator."""
     n_blocks: int = 2
     """Residual blocks along the beats, in each network."""
@@ -69,9 +69,9 @@ class ModelConfig:
 class TrainConfig:
     """The loop."""
 
-    steps: int = 2000
+    steps: int = 3000
     """Generator updates in all."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Phrases in a batch."""
     seed: int = 0
     """Decides everything random."""
@@ -79,9 +79,9 @@ class TrainConfig:
     """Adam's, for both networks; 2e-3 diverged."""
     penalty_weight: float = 1.0
     """Weight of each of the zero-centred penalties R1 and R2."""
-    penalty_every: int = 4
+    penalty_every: int = 8
     """Discriminator updates from one pair of penalties to the next; their weight grows as much."""
-    transpose_range: int = 2
+    transpose_range: int = 5
     """The discriminator sees real and generated phrases moved by up to this many semitones."""
     ema_decay: float = 0.999
     """Of the generator's moving average, which is what is saved and sampled; reached after a ramp-up."""

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 
 class TimeConv(nn.Linear):
-    """A 3-tap convolution along time, zero padded, as one matrix product: [N, time, C_in] -> [N, time, C_out]."""
+    """A 3-tap convolution along time, as one matrix product: [N, time, C_in] -> [N, time, C_out].
+
+    Time is a circle: zeros at the ends would show in the first and last beat of every phrase.
+    """
 
     def __init__(self, n_in: int, n_out: int):
         super().__init__(3 * n_in, n_out)
 
     def forward(self, h: Tensor) -> Tensor:
-        time = h.shape[1]
-        padded = F.pad(h, (0, 0, 1, 1))
-        taps = [padded[:, tap : tap + time] for tap in range(3)]
-        return super().forward(torch.cat(taps, dim=-1))
+        return super().forward(torch.cat([h.roll(1, dims=1), h, h.roll(-1, dims=1)], dim=-1))
 
 
 class ChannelNorm(nn.BatchNorm1d):

@@ -18,6 +18,7 @@ from musegan.models.layout import Layout
 from musegan.roll import RollSpec
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
+SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
 
 class RollLogits(NamedTuple):
@@ -55,7 +56,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         n_pitches: list[int],
         heads: list[str],
         latent_size: int = 64,
-        width: int = 192,
+        width: int = 128,
         n_blocks: int = 2,
         own_bar_share: float = 0.35,
         frame_density: list[float] = (),
@@ -93,7 +94,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
             if track.onset:
                 bias[track.onset] = torch.tensor(onset).logit(1e-3)
         with torch.no_grad():
-            self.to_steps.bias.copy_(bias.repeat(self.spec.steps_per_beat))
+            self.to_steps.bias.copy_(bias.repeat(self.spec.steps_per_beat) / SLOPE)
             self.to_gate.bias.fill_(GATE_BIAS)
 
     def _raw(self, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +106,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         h = self.to_beats(h).unflatten(-1, (n_beats, -1)).flatten(1, 2)    # [N, B * beats, C]
         h = F.leaky_relu(self.beat_norm(self.blocks(h)), 0.2)
         gate = self.to_gate(h.unflatten(1, (self.n_bars, n_beats)).mean(2))    # [N, B, K]
-        cells = self.to_steps(h).unflatten(-1, (n_steps, -1)).flatten(1, 2)    # [N, B * T, F]
+        cells = SLOPE * self.to_steps(h).unflatten(-1, (n_steps, -1)).flatten(1, 2)    # [N, B * T, F]
         return cells.unflatten(1, (self.n_bars, -1)), gate.unsqueeze(2)
 
     def probabilities(self, latents: Tensor) -> Tensor:
@@ -168,7 +169,7 @@ class CompactDiscriminator(nn.Module):
         n_blocks: residual blocks along the beats.
     """
 
-    def __init__(self, layout: Layout, n_bars: int, width: int = 192, n_blocks: int = 2):
+    def __init__(self, layout: Layout, n_bars: int, width: int = 128, n_blocks: int = 2):
         super().__init__()
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat

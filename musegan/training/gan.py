@@ -72,9 +72,10 @@ def train(
     progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
 
     # Networks
-    torch.manual_seed(derived_seed(settings.seed, "weights"))
     layout = Layout.fit(training.cell_counts, dataset.spec, tuple(config.model.mono_tracks))
-    generator, discriminator = build(config.model, layout, config.data.n_bars, **_facts(training, layout))
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(settings.seed, "weights"))
+        generator, discriminator = build(config.model, layout, config.data.n_bars, **_facts(training, layout))
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     networks = {"generator": generator, "discriminator": discriminator, "average": average}
     for network in networks.values():
@@ -88,6 +89,7 @@ def train(
     step, best = 0, float("inf")
     if resume and run.checkpoint.exists():
         step, best = _restore(run, networks, optimizers)
+        progress.say(f"resumed after step {step}")
     run.rewind_metrics(step)
     writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
     progress.start(step, settings.steps)
