@@ -12,7 +12,7 @@ from rich.table import Table
 
 from musegan import cli
 from musegan.errors import UserError
-from musegan.export import write_midi, write_npz, write_png, write_wav
+from musegan.export import check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.models import CompactGenerator, load_generator
 from musegan.roll import Roll, RollSpec
 from musegan.sampling import sample
@@ -25,21 +25,20 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.n < 1:
         raise UserError(f"--n must be at least 1: got {arguments.n}")
     model = load_generator(_model_folder(arguments.model))
-    out, tempo_bpm = _output_folder(arguments.out), model.tempo_bpm if arguments.tempo is None else arguments.tempo
-    console = Console(stderr=True)
-
-    roll = sample(model, arguments.n, arguments.seed, arguments.sampling)
-    phrases = roll.phrases()
+    tempo_bpm = model.tempo_bpm if arguments.tempo is None else arguments.tempo
+    check_sound(tempo_bpm)
+    roll = sample(model, arguments.n, arguments.seed, arguments.sampling, arguments.threshold)
+    phrases, out = roll.phrases(), _output_folder(arguments.out)
     names = [f"sample-{i:0{len(str(arguments.n - 1))}d}" for i in range(arguments.n)]
-    for name, phrase in track(list(zip(names, phrases)), "writing", console=console, transient=True):
+    for name, phrase in track(list(zip(names, phrases)), "writing", console=Console(stderr=True), transient=True):
         write_midi(out / f"{name}.mid", phrase, model.spec, tempo_bpm)
         write_npz(out / f"{name}.npz", phrase, model.spec, tempo_bpm)
         write_png(out / f"{name}.png", phrase, model.spec)
         if arguments.wav:
             write_wav(out / f"{name}.wav", phrase, model.spec, tempo_bpm)
     write_png(out / "samples.png", phrases[:8], model.spec, titles=names[:8])
-    console.print(_table(names, roll, model.spec))
-    console.print(f"{arguments.n} phrases of {model.n_bars} bars at {tempo_bpm:g} bpm in {out}")
+    Console().print(_table(names, roll, model.spec))
+    print(f"{arguments.n} phrases of {model.n_bars} bars at {tempo_bpm:g} bpm in {out}")
     return 0
 
 
@@ -51,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
     parser.add_argument("--tempo", type=float, help="quarter notes a minute (default: the training data's median)")
     parser.add_argument("--sampling", choices=["threshold", "bernoulli"], default="threshold",
-                        help="take what is likelier than not, or draw each cell (default: threshold)")
+                        help="take what is likelier than --threshold, or draw each cell (default: threshold)")
+    parser.add_argument("--threshold", type=float, default=0.5, metavar="P",
+                        help="probability above which a cell sounds; lower gives more notes (default: 0.5)")
     parser.add_argument("--wav", action="store_true", help="render audio too")
     return parser
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from musegan.data.keys import LOWEST_SHIFT, transpose
+from musegan.errors import UserError
 from musegan.models import CompactGenerator, Layout, RollLogits
 from musegan.ops import bernoulli, threshold
 from musegan.roll import Roll
@@ -23,6 +25,7 @@ def sample(
     n_samples: int,
     seed: int,
     method: Method = "threshold",
+    at: float = 0.5,
     in_training_key: bool = False,
 ) -> Roll:
     """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
@@ -34,19 +37,24 @@ def sample(
         model: a trained generator.
         n_samples: N.
         seed: any integer.
-        method: `threshold` takes what is likelier than not, `bernoulli` draws each cell.
+        method: `threshold` takes what is likelier than `at`, `bernoulli` draws each cell.
+        at: probability in (0, 1) above which a cell of a poly track sounds; lower gives more notes.
         in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
             each by the shift of a real one.
     Returns:
         planes [N, K, B, T, P] bool.
+    Raises:
+        UserError: `at` is not in (0, 1).
     """
+    if not 0 < at < 1:
+        raise UserError(f"threshold must lie between 0 and 1: got {at}")
     model = copy.deepcopy(model).cpu().double().eval()
     rolls = []
     for first in range(0, n_samples, _BATCH):
         samples = range(first, min(first + _BATCH, n_samples))
         with torch.no_grad():
             logits = model(latents(model, samples, seed))
-        roll = binarize(logits, model.layout, method, seed, first)
+        roll = binarize(logits, model.layout, method, at, seed, first)
         if model.key_shifts and not in_training_key:
             roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
         rolls.append(roll)
@@ -64,13 +72,15 @@ def latents(model: CompactGenerator, samples: range, seed: int) -> Tensor:
     ])
 
 
-def binarize(logits: RollLogits, layout: Layout, method: Method, seed: int = 0, first_sample: int = 0) -> Roll:
+def binarize(
+    logits: RollLogits, layout: Layout, method: Method, at: float = 0.5, seed: int = 0, first_sample: int = 0
+) -> Roll:
     """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
 
     Args:
         logits: planes [N, K, B, T, P].
         layout: says which tracks play one note at a time.
-        method: as in `sample`.
+        method, at: as in `sample`.
         seed: of the Bernoulli draws.
         first_sample: number of the first sample, which decides its place in the random stream.
     Returns:
@@ -82,7 +92,7 @@ def binarize(logits: RollLogits, layout: Layout, method: Method, seed: int = 0, 
             convert = _hazards if method == "bernoulli" else _winner
             frame_logits[:, k] = convert(frame_logits[:, k])
     if method == "threshold":
-        frame, onset = threshold(frame_logits), threshold(logits.onset)
+        frame, onset = threshold(frame_logits, math.log(at / (1 - at))), threshold(logits.onset)
     else:
         offset = first_sample * logits.frame[0].numel()
         frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)
@@ -97,12 +107,12 @@ def binarize(logits: RollLogits, layout: Layout, method: Method, seed: int = 0, 
 
 
 def _winner(logits: Tensor) -> Tensor:
-    """Log-odds of one pitch or none -> +1 at the likeliest pitch where it beats the rest, else -1. [..., P]."""
+    """Log-odds of one pitch or none -> +inf at the likeliest pitch where it beats the rest, else -inf. [..., P]."""
     p = logits.sigmoid()
     best, pitch = p.max(-1, keepdim=True)
     rest = 1 - p.sum(-1, keepdim=True)
     wins = torch.zeros_like(p, dtype=torch.bool).scatter(-1, pitch, best > rest)
-    return torch.where(wins, 1.0, -1.0).to(logits.dtype)
+    return torch.where(wins, torch.inf, -torch.inf).to(logits.dtype)
 
 
 def _hazards(logits: Tensor) -> Tensor:

@@ -44,24 +44,23 @@ def main(argv: list[str] | None = None) -> int:
         _check_same(_config(saved), _config(arguments), run)
     settings = _config(arguments)
 
-    console = Console(stderr=True)
     if arguments.dry_run:
         print(config.to_yaml(settings) + json.dumps(info.facts(), indent=2))
         return 0
     if not arguments.resume and (run.config.exists() or run.checkpoint.exists()):
         raise UserError(f"{run.path} already holds a run: continue it with --resume, or choose another --out")
     run.create()
-    dataset = _dataset(settings.data.dataset, run, console)
+    dataset = _dataset(settings.data.dataset, run)
     for path, text in ((run.config, config.to_yaml(settings)), (run.environment, json.dumps(info.facts(), indent=2))):
         with atomic_write(path) as temporary:
             temporary.write_text(text)
 
-    with _stop_signals() as stop_signal, _Bar(console) as bar:
+    with _stop_signals() as stop_signal, _Bar(Console(stderr=True)) as bar:
         done = gan.train(settings, dataset, run, arguments.resume, bar, stop_requested=lambda: bool(stop_signal()))
     if done:
-        console.print(f"Done. Make music with: musegan generate --model {run.path} --out music")
+        print(f"Done. Make music with: musegan generate --model {run.path} --out music", file=sys.stderr)
         return 0
-    console.print(f"Stopped and saved. Go on with: musegan train --out {run.path} --resume")
+    print(f"Stopped and saved. Go on with: musegan train --out {run.path} --resume", file=sys.stderr)
     return 128 + stop_signal()
 
 
@@ -76,7 +75,7 @@ def _check_same(saved: Config, asked: Config, run: RunFolder) -> None:
             raise UserError(f"--resume: {key} is {before[key]!r} in {run.path}, and cannot become {now[key]!r}")
 
 
-def _dataset(name: str, run: RunFolder, console: Console) -> PackedDataset:
+def _dataset(name: str, run: RunFolder) -> PackedDataset:
     """The data set in a folder, or an embedded one, which is prepared once for the run."""
     if Path(name).is_dir():
         return PackedDataset.open(Path(name))
@@ -87,7 +86,7 @@ def _dataset(name: str, run: RunFolder, console: Console) -> PackedDataset:
         )
     if not run.data.exists():
         report = prepare([resources.dataset_path(name)], run.data, RollSpec(PRESETS["lpd5"]), preset="lpd5")
-        console.print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars")
+        print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars", file=sys.stderr)
     return PackedDataset.open(run.data)
 
 
@@ -135,7 +134,7 @@ class _Bar(gan.Progress):
         self._bar.update(self._task, completed=step, numbers=f"{text}  {speed:.1f} steps/s")
 
     def say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False)
+        self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

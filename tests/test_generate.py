@@ -101,6 +101,7 @@ def test_mistakes_are_one_line(run, tmp_path, capsys):
         (["--model", run.path, "--n", 0], "--n must be at least 1"),
         (["--model", run.path, "--tempo", 0], "tempo"),
         (["--model", run.path, "--tempo", -3], "tempo"),
+        (["--model", run.path, "--threshold", 1.5], "threshold must lie between 0 and 1: got 1.5"),
         (["--model", run.path, "--out", tmp_path / "file" / "music"], "--out: cannot make"),
     ):
         out = [] if "--out" in arguments else ["--out", tmp_path / "out"]

@@ -28,6 +28,13 @@ def test_a_start_is_a_likely_onset_or_sound_after_silence():
     assert roll.onset[0, 1, 0, :, 0].tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("at, sounding", [(0.5, 1), (0.25, 2), (0.05, 3), (0.95, 0)])
+def test_a_lower_threshold_gives_more_notes(at, sounding):
+    layout = Layout(SPEC, (0, 0), (4, 4), ("poly", "poly"))
+    roll = binarize(logits([[0.9, 0.3, 0.1, 0]] * 4, [[0.5] * 4] * 4), layout, "threshold", at)
+    assert roll.frame[0, 1, 0, 0].sum() == sounding
+
+
 @pytest.mark.parametrize("p, expected", [
     ([0.4, 0.3, 0.1, 0.1], 0),       # the likeliest, though below a half
     ([0.2, 0.3, 0.05, 0.05], None),  # the rest is likelier: 0.4

@@ -9,12 +9,11 @@ import mido
 import numpy as np
 import symusic
 
-from musegan.export.phrase import check_sound, phrase_notes
+from musegan.export.phrase import DEFAULT_VELOCITY, check_sound, phrase_notes
 from musegan.files import atomic_write
 from musegan.roll import Roll, RollSpec
 
 MIN_TICKS_PER_BEAT = 480
-DEFAULT_VELOCITY = 90
 
 
 def write_midi(

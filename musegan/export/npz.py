@@ -8,8 +8,7 @@ import os
 import numpy as np
 import pypianoroll
 
-from musegan.export.midi import DEFAULT_VELOCITY
-from musegan.export.phrase import check_sound, phrase_notes
+from musegan.export.phrase import DEFAULT_VELOCITY, check_sound, phrase_notes
 from musegan.files import atomic_write
 from musegan.roll import N_MIDI_PITCHES, Roll, RollSpec
 

@@ -10,6 +10,7 @@ from musegan.errors import UserError
 from musegan.ops.notes import notes
 from musegan.roll import Roll, RollSpec, check_roll
 
+DEFAULT_VELOCITY = 90
 MAX_TEMPO_BPM = 1000.0
 MIN_TEMPO_BPM = 4.0    # MIDI holds at most 2^24 - 1 microseconds a beat: 3.58 beats a minute
 
@@ -34,7 +35,7 @@ def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
     return found    # [n, 4]
 
 
-def check_sound(tempo_bpm: float, velocity: int) -> None:
+def check_sound(tempo_bpm: float, velocity: int = DEFAULT_VELOCITY) -> None:
     """Checks tempo and velocity.
 
     Raises:

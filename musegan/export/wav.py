@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from musegan.errors import UserError
-from musegan.export.midi import DEFAULT_VELOCITY, midi_bytes
+from musegan.export.midi import midi_bytes
+from musegan.export.phrase import DEFAULT_VELOCITY
 from musegan.files import atomic_write
 from musegan.roll import Roll, RollSpec
 
