@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 STEPS ?= 3000
+DEMO ?= demo
 INSTALLED := $(VENV)/installed
 
 .PHONY: demo test install clean
@@ -17,10 +18,10 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard csrc/*)
 
 demo: install
 	$(VENV)/bin/musegan info
-	test -d demo/freedoom || $(VENV)/bin/musegan prepare data/freedoom -o demo/freedoom
-	$(VENV)/bin/musegan train --config band --data.dataset demo/freedoom --train.steps $(STEPS) \
-		--out demo/run $$(test -e demo/run/config.yaml && echo --resume)
-	$(VENV)/bin/musegan generate --model demo/run --n 8 --seed 7 --wav --out demo/music
+	test -d $(DEMO)/freedoom || $(VENV)/bin/musegan prepare data/freedoom -o $(DEMO)/freedoom
+	$(VENV)/bin/musegan train --config band --data.dataset $(DEMO)/freedoom --train.steps $(STEPS) \
+		--out $(DEMO)/run $$(test -e $(DEMO)/run/checkpoint.pt && echo --resume)
+	$(VENV)/bin/musegan generate --model $(DEMO)/run --n 8 --seed 7 --wav --out $(DEMO)/music --overwrite
 
 test: install
 	$(VENV)/bin/python -m pytest -q

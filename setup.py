@@ -8,6 +8,7 @@ Everything that is not about building is in pyproject.toml.
 from __future__ import annotations
 
 import os
+import sys
 import shutil
 from pathlib import Path
 
@@ -82,7 +83,7 @@ extension = CppExtension(
         f'-DMUSEGAN_BUILD_FLAGS="{" ".join(FLAGS)}"',
         f'-DMUSEGAN_BUILD_TORCH="{torch.__version__}"',
     ],
-    extra_link_args=["-Wl,--as-needed", "-Wl,--strip-all"],
+    extra_link_args=["-Wl,--as-needed", "-Wl,--strip-all"] if sys.platform == "linux" else [],
 )
 
 setup(

@@ -54,7 +54,7 @@ class ModelConfig:
     """Channels of a beat in the discriminator."""
     n_blocks: int = 2
     """Residual blocks along the beats, in each network."""
-    own_bar_share: float = 0.35
+    own_bar_share: float = 0.5
     """Weight of a bar's own latent beside the one common to all bars: smaller repeats more."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
@@ -63,6 +63,7 @@ class ModelConfig:
         for name in ("latent_size", "generator_width", "discriminator_width"):
             _check(self, name, at_least=1)
         _check(self, "n_blocks", at_least=0)
+        _check(self, "own_bar_share", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class TrainConfig:
         _check(self, "steps", at_least=1)
         _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
         _check(self, "transpose_range", at_least=0)
+        _check(self, "penalty_weight", at_least=0)
         for name in ("penalty_every", "validate_every", "validation_samples", "checkpoint_every"):
             _check(self, name, at_least=1)
         if not self.learning_rate > 0:
@@ -152,7 +154,7 @@ def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonarg
     """
     try:
         return command_line.instantiate(command_line.parse_args(_with_config_paths(argv)))
-    except (jsonargparse.ArgumentError, ValueError) as err:
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as err:
         if isinstance(err, UserError):
             raise
         raise UserError(one_line(err) + _nearest_key(str(err))) from err
@@ -167,9 +169,9 @@ def _with_config_paths(argv: list[str]) -> list[str]:
     """Replaces the names of the package's configs by their paths."""
     result = []
     for i, word in enumerate(argv):
-        if i and argv[i - 1] == "--config" and not Path(word).exists():
+        if i and argv[i - 1] == "--config" and not Path(word).is_file():
             word = str(resources.config_path(word))
-        elif word.startswith("--config=") and not Path(word.removeprefix("--config=")).exists():
+        elif word.startswith("--config=") and not Path(word.removeprefix("--config=")).is_file():
             word = f"--config={resources.config_path(word.removeprefix('--config='))}"
         result.append(word)
     return result

@@ -40,6 +40,8 @@ class Track:
     """True for the percussion channel: never transposed, onsets only."""
 
     def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise UserError(f"a track's name must be text: got {self.name!r}")
         if not 0 <= self.program < 128:
             raise UserError(f"program must be 0 to 127: got {self.program} for track {self.name!r}")
 

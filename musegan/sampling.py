@@ -27,6 +27,7 @@ def sample(
     method: Method = "threshold",
     at: float = 0.5,
     in_training_key: bool = False,
+    first_sample: int = 0,
 ) -> Roll:
     """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
 
@@ -41,6 +42,7 @@ def sample(
         at: probability in (0, 1) above which a cell of a poly track sounds; lower gives more notes.
         in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
             each by the shift of a real one.
+        first_sample: number of the first phrase, to make a long series in parts.
     Returns:
         planes [N, K, B, T, P] bool.
     Raises:
@@ -50,8 +52,8 @@ def sample(
         raise UserError(f"threshold must lie between 0 and 1: got {at}")
     model = copy.deepcopy(model).cpu().double().eval()
     rolls = []
-    for first in range(0, n_samples, _BATCH):
-        samples = range(first, min(first + _BATCH, n_samples))
+    for first in range(first_sample, first_sample + n_samples, _BATCH):
+        samples = range(first, min(first + _BATCH, first_sample + n_samples))
         with torch.no_grad():
             logits = model(latents(model, samples, seed))
         roll = binarize(logits, model.layout, method, at, seed, first)

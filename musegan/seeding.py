@@ -9,7 +9,7 @@ import torch
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
     """A seed of its own for each (seed, purpose): 63 bits, e.g. `derived_seed(7, "onsets")`."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    digest = hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 

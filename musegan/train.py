@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from musegan import cli, config, info, resources
 from musegan.config import Config
-from musegan.data.packed import PackedDataset
+from musegan.data.packed import SHARD_PATTERN, PackedDataset
 from musegan.data.preparation import prepare
 from musegan.errors import UserError
 from musegan.files import atomic_write
@@ -23,7 +23,7 @@ from musegan.roll import PRESETS, RollSpec
 from musegan.training import gan
 from musegan.training.run_folder import RunFolder
 
-# What may differ between a run and its resumption: none of these decides the numbers of a step.
+# What may differ between a run and its resumption: how long it goes on, when it looks at itself, and where it runs.
 _FREE_ON_RESUME = {"train.steps", "train.validate_every", "train.checkpoint_every", "train.device"}
 
 
@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.dry_run:
         print(config.to_yaml(settings) + json.dumps(info.facts(), indent=2))
         return 0
-    if not arguments.resume and (run.config.exists() or run.checkpoint.exists()):
+    if not arguments.resume and run.checkpoint.exists():
         raise UserError(f"{run.path} already holds a run: continue it with --resume, or choose another --out")
-    run.create()
     dataset = _dataset(settings.data.dataset, run)
+    run.create()
     for path, text in ((run.config, config.to_yaml(settings)), (run.environment, json.dumps(info.facts(), indent=2))):
         with atomic_write(path) as temporary:
             temporary.write_text(text)
@@ -77,14 +77,16 @@ def _check_same(saved: Config, asked: Config, run: RunFolder) -> None:
 
 def _dataset(name: str, run: RunFolder) -> PackedDataset:
     """The data set in a folder, or an embedded one, which is prepared once for the run."""
-    if Path(name).is_dir():
+    embedded = name in resources.dataset_names()
+    if Path(name).is_dir() and not (embedded and not any(Path(name).glob(SHARD_PATTERN))):
         return PackedDataset.open(Path(name))
-    if name not in resources.dataset_names():
+    if not embedded:
         raise UserError(
             f"data.dataset: no folder {name!r}, and no embedded data set of that name; there are "
             f"{', '.join(resources.dataset_names())}. Make one of your MIDI files with: musegan prepare FOLDER -o {name}"
         )
     if not run.data.exists():
+        print(f"Preparing the embedded data set {name!r} ...", file=sys.stderr)
         report = prepare([resources.dataset_path(name)], run.data, RollSpec(PRESETS["lpd5"]), preset="lpd5")
         print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars", file=sys.stderr)
     return PackedDataset.open(run.data)

@@ -1,8 +1,9 @@
 """`musegan generate`: real files from a real model, the same for the same seed on either backend."""
 
+import os
+import re
 import subprocess
 import sys
-import os
 import wave
 
 import numpy as np
@@ -11,6 +12,7 @@ import pypianoroll
 import pytest
 import symusic
 
+import musegan.generate
 from musegan import cli
 from musegan.models import load_generator, save_generator
 from musegan.sampling import sample
@@ -35,18 +37,18 @@ def generate(*arguments):
 def test_files_of_a_request(run, songs, tmp_path):
     assert generate("--model", run.path, "--n", 2, "--seed", 7, "--out", tmp_path, "--tempo", 97, "--sampling", "bernoulli", "--wav") == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        *(f"sample-{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png"}
-    score = symusic.Score(tmp_path / "sample-0.mid")
+        *(f"sample-00{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png"}
+    score = symusic.Score(tmp_path / "sample-000.mid")
     assert score.tempos[0].qpm == pytest.approx(97, abs=0.01)
     assert (score.time_signatures[0].numerator, score.time_signatures[0].denominator) == (4, 4)
     roll = sample(load_generator(run.best), 2, 7, "bernoulli").phrases()[0]
     sounding = [track for k, track in enumerate(songs.spec.tracks) if roll.frame[k].any()]
     assert [(track.name, track.program, track.is_drum) for track in score.tracks] == [
         (track.name, track.program, track.is_drum) for track in sounding]
-    onsets = sum(len(instrument.notes) for instrument in pretty_midi.PrettyMIDI(str(tmp_path / "sample-0.mid")).instruments)
+    onsets = sum(len(instrument.notes) for instrument in pretty_midi.PrettyMIDI(str(tmp_path / "sample-000.mid")).instruments)
     assert onsets == sum(len(track.notes) for track in score.tracks) > 0
-    assert pypianoroll.load(tmp_path / "sample-0.npz").tempo[0] == pytest.approx(97)
-    with wave.open(str(tmp_path / "sample-0.wav")) as audio:
+    assert pypianoroll.load(tmp_path / "sample-000.npz").tempo[0] == pytest.approx(97)
+    with wave.open(str(tmp_path / "sample-000.wav")) as audio:
         samples = np.frombuffer(audio.readframes(audio.getnframes()), np.int16)
     assert np.abs(samples.astype(int)).max() > 2**14
 
@@ -67,7 +69,25 @@ def test_newest_snapshot_and_model_folders_can_be_named(run, tmp_path):
     assert generate("--model", run.newest, "--n", 1, "--out", tmp_path / "a") == 0
     save_generator(load_generator(run.newest), tmp_path / "model")
     assert generate("--model", tmp_path / "model", "--n", 1, "--out", tmp_path / "b") == 0
-    assert (tmp_path / "a" / "sample-0.mid").read_bytes() == (tmp_path / "b" / "sample-0.mid").read_bytes()
+    assert (tmp_path / "a" / "sample-000.mid").read_bytes() == (tmp_path / "b" / "sample-000.mid").read_bytes()
+
+
+def test_samples_of_two_requests_are_never_mixed(run, tmp_path, capsys):
+    assert generate("--model", run.path, "--n", 2, "--wav", "--out", tmp_path) == 0
+    assert generate("--model", run.path, "--n", 1, "--out", tmp_path) == 1
+    assert "holds samples already" in capsys.readouterr().err
+    (tmp_path / "mine.mid").write_bytes(b"mine")
+    assert generate("--model", run.path, "--n", 1, "--out", tmp_path, "--overwrite") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.mid", "samples.png", "sample-000.mid", "sample-000.npz", "sample-000.png"}
+
+
+def test_a_long_series_is_made_in_parts(run, tmp_path, monkeypatch):
+    assert generate("--model", run.path, "--n", 5, "--seed", 3, "--sampling", "bernoulli", "--out", tmp_path / "whole") == 0
+    monkeypatch.setattr(musegan.generate, "_BATCH", 2)
+    assert generate("--model", run.path, "--n", 5, "--seed", 3, "--sampling", "bernoulli", "--out", tmp_path / "parts") == 0
+    for i in range(5):
+        name = f"sample-00{i}.mid"
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def damaged(tmp_path, run, name, change):
@@ -84,6 +104,11 @@ def damaged(tmp_path, run, name, change):
     ("config.json", lambda content: b"not json", "cannot read"),
     ("config.json", lambda content: content.replace(b'"compact"', b'"enormous"'), "unknown kind of model 'enormous'"),
     ("config.json", lambda content: content.replace(b'"n_pitches": 84', b'"n_pitches": 20'), "cannot read"),
+    ("config.json", lambda content: content.replace(b'"n_bars": 2', b'"n_bars": -3'), "n_bars must be a whole number above 0"),
+    ("config.json", lambda content: content.replace(b'"own_bar_share": 0.5', b'"own_bar_share": "x"'), "must be numbers"),
+    ("config.json", lambda content: re.sub(rb'"key_shifts": \[[^]]*', b'"key_shifts": [-1', content), "key_shifts must be 12 counts"),
+    ("config.json", lambda content: content.replace(b'"name": "bass"', b'"name": 5'), "name must be text"),
+    ("config.json", lambda content: b"[]", "cannot read"),
 ])
 def test_a_damaged_model_is_one_line(run, tmp_path, capsys, name, change, message):
     assert generate("--model", damaged(tmp_path, run, name, change), "--out", tmp_path / "out") == 1
@@ -102,7 +127,7 @@ def test_mistakes_are_one_line(run, tmp_path, capsys):
         (["--model", run.path, "--tempo", 0], "tempo"),
         (["--model", run.path, "--tempo", -3], "tempo"),
         (["--model", run.path, "--threshold", 1.5], "threshold must lie between 0 and 1: got 1.5"),
-        (["--model", run.path, "--out", tmp_path / "file" / "music"], "--out: cannot make"),
+        (["--model", run.path, "--out", tmp_path / "file" / "music"], "--out: cannot write"),
     ):
         out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
         assert generate(*arguments, *out) == 1, message

@@ -49,3 +49,9 @@ def test_imports_point_down(path):
 
 def test_every_part_has_a_layer():
     assert {part_of(path) for path in FILES} == set(LEVEL)
+
+
+def test_every_folder_is_a_package():
+    """Or it would be missing from the wheel, which an editable installation hides."""
+    folders = {path.parent for path in FILES}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []

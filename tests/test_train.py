@@ -86,7 +86,7 @@ def test_help_explains_every_key(capsys):
     (["--train.steps=0"], "train.steps must be at least 1: got 0"),
     (["--data.validation_share=1.5"], "data.validation_share must lie between 0 and 1: got 1.5"),
     (["--data.dataset=nowhere"], "no folder 'nowhere'"),
-    (["--train.device=abacus"], "train.device: cannot use 'abacus'"),
+    (["--train.device=abacus"], "train.device must be auto, cpu or cuda: got 'abacus'"),
     (["--model.mono_tracks=[organ]"], "mono_tracks: no pitched track named ['organ']"),
     (["--resume"], "holds no run"),
 ])
@@ -112,6 +112,25 @@ def test_a_run_is_never_overwritten_and_resumes_only_as_it_was(songs_folder, tmp
     assert "train.seed is 0" in capsys.readouterr().err
     assert train("--out", tmp_path / "run", "--resume", "--train.steps=3") == 0
     assert RunFolder(tmp_path / "run").load_checkpoint()["step"] == 3
+
+
+def test_a_mistake_does_not_lock_the_folder(songs_folder, tmp_path, capsys):
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=1", "--out", tmp_path / "run"]
+    assert train(*options, "--model.mono_tracks=[bas]") == 1
+    assert train(*options, "--model.mono_tracks=[bass]") == 0
+
+
+def test_a_name_of_the_package_wins_over_a_folder_that_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "band").mkdir()
+    assert train("--config", "band", "--dry-run") == 0
+
+
+@pytest.mark.parametrize("text", ["train: 5", "[1, 2]", "train: {", "- a"])
+def test_files_that_are_no_config(tmp_path, capsys, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert train("--config", tmp_path / "mine.yaml", "--dry-run") == 1
+    assert capsys.readouterr().err.startswith("musegan: error: ")
 
 
 def test_output_that_cannot_be_written(songs_folder, tmp_path, capsys):

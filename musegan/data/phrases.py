@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -62,9 +64,16 @@ class Phrases:
         return self.roll(index)
 
     def sample(self, size: int, seed: int) -> Roll:
-        """`size` phrases spread evenly over the set, or all if there are fewer: the same ones for the same seed."""
+        """`size` phrases drawn without repetition, or all if there are fewer: the same ones for the same seed."""
         order = torch.randperm(len(self), generator=generator_for(seed, "sample"))
         return self.roll(order[:size].sort().values)
+
+    def fingerprint(self) -> str:
+        """A digest that another set of phrases, or another cut of the same music, would not have."""
+        digest = hashlib.sha256(repr((self.dataset.spec, self.dataset.pieces, self.n_bars)).encode())
+        for values in (self.starts, self.shifts, self.cell_counts, self.onset_counts):
+            digest.update(values.numpy().tobytes())
+        return digest.hexdigest()
 
     def shift_counts(self) -> list[int]:
         """[12] how many phrases lay -5 .. +6 semitones from C major or A minor."""

@@ -44,7 +44,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         frame_density, onset_density: [K] share of a track's cells that sound, and share of those that start a
             note; the output starts there.
         key_shifts: [12] how many training phrases lay -5 .. +6 semitones from C major or A minor; generated
-            phrases, made in these keys, are moved back by shifts drawn from it. Empty: keys were left alone.
+            phrases, made in these keys, are moved back by shifts drawn from it. Empty: they are left where they are.
         tempo_bpm: median tempo of the training data, the default of what is generated.
     """
 
@@ -58,7 +58,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         latent_size: int = 64,
         width: int = 128,
         n_blocks: int = 2,
-        own_bar_share: float = 0.35,
+        own_bar_share: float = 0.5,
         frame_density: list[float] = (),
         onset_density: list[float] = (),
         key_shifts: list[int] = (),
@@ -66,6 +66,11 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         kind: str = "compact",
     ):
         super().__init__()
+        check_positive(n_bars=n_bars, latent_size=latent_size, width=width)
+        if not isinstance(tempo_bpm, (int, float)) or not isinstance(own_bar_share, (int, float)):
+            raise TypeError(f"tempo_bpm and own_bar_share must be numbers: got {tempo_bpm!r}, {own_bar_share!r}")
+        if len(key_shifts) not in (0, 12) or key_shifts and not (min(key_shifts) >= 0 < sum(key_shifts)):
+            raise ValueError(f"key_shifts must be 12 counts, or none: got {key_shifts}")
         self.layout = Layout(spec, tuple(first_pitch), tuple(n_pitches), tuple(heads))
         self.spec, self.n_bars, self.latent_size = spec, n_bars, latent_size
         self.own_bar_share, self.key_shifts, self.tempo_bpm = own_bar_share, list(key_shifts), tempo_bpm
@@ -146,6 +151,17 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         frame, onset = self.layout.expand(cells, outside=-torch.inf)
         onset[:, [track.is_drum for track in self.spec.tracks]] = torch.inf
         return RollLogits(frame, onset)
+
+
+def check_positive(**sizes: int) -> None:
+    """Checks sizes by name.
+
+    Raises:
+        ValueError: one is not a whole number above 0.
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a whole number above 0: got {size!r}")
 
 
 def gated(logit: Tensor, gate: Tensor) -> Tensor:

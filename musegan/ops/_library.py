@@ -94,6 +94,8 @@ def _load(mode: str) -> tuple[ModuleType | None, NativeStatus]:
         _check_whole(Path(spec.origin))
         native = importlib.import_module(_MODULE)
         level, build = native.cpu_level(), native.build_facts()
+    except ValueError as err:    # of MUSEGAN_CPU_LEVEL
+        raise NativeError(str(err)) from err
     except (ImportError, OSError) as err:
         raise NativeError(
             f"the native library {spec.origin} is broken: {err}. "

@@ -16,7 +16,7 @@ from musegan.config import Config
 from musegan.data.packed import PackedDataset, split_pieces
 from musegan.data.phrases import Phrases
 from musegan.errors import UserError, one_line
-from musegan.export import write_midi, write_png
+from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png
 from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
 from musegan.metrics.distance import distance, histograms
 from musegan.models import CompactGenerator, Layout, build, save_generator
@@ -52,7 +52,8 @@ def train(
 ) -> bool:
     """Trains a pair, writing everything to the run's folder.
 
-    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends.
+    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends. (A run that was
+    given more steps after its end has one comparison more behind it, at the old end, from which `best` may come.)
 
     Args:
         stop_requested: asked after each step; when True, a checkpoint is written and the loop returns.
@@ -86,9 +87,9 @@ def train(
     }
 
     # Resume
-    step, best = 0, float("inf")
+    step, best, fingerprint = 0, float("inf"), training.fingerprint()
     if resume and run.checkpoint.exists():
-        step, best = _restore(run, networks, optimizers)
+        step, best = _restore(run, networks, optimizers, fingerprint)
         progress.say(f"resumed after step {step}")
     run.rewind_metrics(step)
     writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
@@ -153,13 +154,15 @@ def train(
                 for name, value in numbers.items():
                     writer.add_scalar(name, value, step)
             if keeps:
-                _save(run, networks, optimizers, step, best)
+                _save(run, networks, optimizers, step=step, best=best, data=fingerprint)
     return step >= settings.steps
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"train.device must be auto, cpu or cuda: got {name!r}")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as err:
@@ -173,6 +176,8 @@ def _split(config: Config, dataset: PackedDataset) -> tuple[Phrases, Phrases]:
     starts = dataset.phrase_starts(data.n_bars)
     piece = dataset.piece_of(starts)
     parts = []
+    if len(dataset.pieces) < 2:
+        raise UserError("training needs two pieces at least, one of them to hold out: the data set has one")
     for name, indices in zip(("train on", "hold out"), split_pieces(dataset.pieces, data.validation_share)):
         own = starts[torch.isin(piece, torch.as_tensor(indices))]
         phrases = Phrases(dataset, own, data.n_bars, data.normalize_key, data.min_tracks)
@@ -190,12 +195,12 @@ def _facts(training: Phrases, layout: Layout) -> dict:
     spec = layout.spec
     frame = training.cell_counts.sum(1) / len(training)
     cells = torch.tensor(layout.n_pitches) * spec.steps_per_bar * training.n_bars
-    tempo_bpm = training.dataset.tempo_bpm[training.starts].median()
+    tempo_bpm = float(training.dataset.tempo_bpm[training.starts].median())
     return {
         "frame_density": (frame / cells).tolist(),
         "onset_density": (training.onset_counts / training.cell_counts.sum(1).clamp(min=1)).tolist(),
         "key_shifts": training.shift_counts(),
-        "tempo_bpm": round(float(tempo_bpm), 2),
+        "tempo_bpm": round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
     }
 
 
@@ -251,18 +256,20 @@ def _show(average: CompactGenerator, run: RunFolder, step: int, seed: int) -> No
     write_midi(name.with_suffix(".mid"), roll.phrases()[0], average.spec, average.tempo_bpm)
 
 
-def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, step: int, best: float) -> None:
+def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **facts) -> None:
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
-    run.save_checkpoint({"step": step, "best": best, **{name: part.state_dict() for name, part in parts.items()}})
+    run.save_checkpoint({**facts, **{name: part.state_dict() for name, part in parts.items()}})
 
 
-def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict) -> tuple[int, float]:
+def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str) -> tuple[int, float]:
     """Loads what `_save` wrote; returns step and best distance so far."""
     state = run.load_checkpoint()
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
     try:
+        if state["data"] != fingerprint:
+            raise UserError("its data set has changed since")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return state["step"], state["best"]
-    except (KeyError, RuntimeError, ValueError) as err:
-        raise UserError(f"{run.checkpoint} does not fit this run's networks: {one_line(err)}") from err
+    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as err:
+        raise UserError(f"{run.checkpoint} does not fit this run: {one_line(err)}") from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -12,13 +13,17 @@ from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 
 
+# What torch.load raises on damaged files, found by damaging them
+_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
+
+
 class RunFolder:
     """Paths and files of a run.
 
     | name | what |
     |---|---|
     | config.yaml | the resolved config |
-    | environment.json | versions, backend of the ops, machine, git commit |
+    | environment.json | versions, backend of the ops, git commit |
     | data/ | the packed data set, where an embedded one was prepared for this run |
     | metrics.jsonl | one line of numbers every few steps |
     | tensorboard/ | the same for TensorBoard |
@@ -53,8 +58,10 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict) -> None:
         """Replaces the checkpoint; a killed process leaves the old one or the new one."""
+        content = io.BytesIO()    # a full disk is then an OSError, which torch.save would hide
+        torch.save(state, content)
         with atomic_write(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(self) -> dict:
         """The training state, on the CPU; nothing in the file is executed.
@@ -66,16 +73,19 @@ class RunFolder:
             return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except FileNotFoundError as err:
             raise UserError(f"no checkpoint to resume from: {self.checkpoint} is missing") from err
-        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as err:
+        except _DAMAGE as err:
             raise UserError(f"cannot read the checkpoint {self.checkpoint}: {one_line(err)}") from err
 
     def rewind_metrics(self, step: int) -> None:
-        """Drops the lines of steps after `step`, which a killed run wrote and a resumed one writes again."""
+        """Drops the lines of steps after `step`, which a killed run wrote and a resumed one writes again, and damage."""
         if not self.metrics.exists():
             return
         kept = []
-        for line in self.metrics.read_text().splitlines(keepends=True):
-            if not line.endswith("\n") or json.loads(line)["step"] > step:
+        for line in self.metrics.read_text(errors="replace").splitlines(keepends=True):
+            try:
+                if json.loads(line)["step"] > step:
+                    break
+            except (ValueError, LookupError, TypeError):    # cut short or damaged when the machine went down
                 break
             kept.append(line)
         with atomic_write(self.metrics) as temporary:

@@ -109,16 +109,32 @@ def test_a_checkpoint_of_another_shape_is_an_error(songs, tmp_path):
     run = run_in(tmp_path)
     train(with_train(steps=1), songs, run)
     other = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, generator_width=24))
-    with pytest.raises(UserError, match="checkpoint.pt does not fit this run's networks"):
+    with pytest.raises(UserError, match="checkpoint.pt does not fit this run: .*size mismatch"):
         train(other, songs, run, resume=True)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"hello"])
+def test_resuming_on_other_data_is_an_error(songs, tmp_path):
+    run = run_in(tmp_path)
+    train(with_train(steps=1), songs, run)
+    fewer = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, min_tracks=4))
+    with pytest.raises(UserError, match="its data set has changed since"):
+        train(fewer, songs, run, resume=True)
+
+
+def test_damaged_lines_of_the_log_are_dropped(tmp_path):
+    run = run_in(tmp_path)
+    for rest in ('{"step": 3', "\0\0\0\n", '{"step": 30}\n'):
+        run.metrics.write_text('{"step": 1}\n{"step": 2}\n' + rest)
+        run.rewind_metrics(step=5)
+        assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"hello", lambda content: content.replace(b"generator", b"generatol")])
 def test_a_damaged_checkpoint_is_an_error(songs, tmp_path, damage):
     run = run_in(tmp_path)
     train(with_train(steps=1), songs, run)
     run.checkpoint.write_bytes(damage(run.checkpoint.read_bytes()))
-    with pytest.raises(UserError, match="cannot read the checkpoint"):
+    with pytest.raises(UserError, match="cannot read the checkpoint|does not fit this run"):
         train(TINY, songs, run, resume=True)
 
 
