@@ -8,8 +8,8 @@ Everything that is not about building is in pyproject.toml.
 from __future__ import annotations
 
 import os
-import sys
 import shutil
+import sys
 from pathlib import Path
 
 import pybind11

@@ -68,11 +68,13 @@ def without(source, tmp_path_factory) -> Path:
     return target
 
 
-def test_wheel_holds_configs_and_data(source, tmp_path):
+def test_wheel_holds_modules_configs_and_data(source, tmp_path):
     result = pip(source, "wheel", "-w", str(tmp_path), MUSEGAN_BUILD_EXT="0")
     assert result.returncode == 0, result.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
+    for path in (source / "musegan").rglob("*.py"):
+        assert path.relative_to(source).as_posix() in names
     for folder, inside in (("configs", "configs"), ("data", "embedded_data")):
         for path in (source / folder).rglob("*"):
             if path.is_file():
