@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-STEPS ?= 3000
+STEPS ?= 2000
 DEMO ?= demo
 INSTALLED := $(VENV)/installed
 
@@ -21,7 +21,7 @@ demo: install
 	test -d $(DEMO)/freedoom || $(VENV)/bin/musegan prepare data/freedoom -o $(DEMO)/freedoom
 	$(VENV)/bin/musegan train --config band --data.dataset $(DEMO)/freedoom --train.steps $(STEPS) \
 		--out $(DEMO)/run $$(test -e $(DEMO)/run/checkpoint.pt && echo --resume)
-	$(VENV)/bin/musegan generate --model $(DEMO)/run --n 8 --seed 7 --wav --out $(DEMO)/music --overwrite
+	$(VENV)/bin/musegan generate --model $(DEMO)/run --n 8 --wav --out $(DEMO)/music --overwrite
 
 test: install
 	$(VENV)/bin/python -m pytest -q

@@ -54,7 +54,7 @@ class ModelConfig:
     """Channels of a beat in the discriminator."""
     n_blocks: int = 2
     """Residual blocks along the beats, in each network."""
-    own_bar_share: float = 0.5
+    own_bar_share: float = 0.35
     """Weight of a bar's own latent beside the one common to all bars: smaller repeats more."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
@@ -70,7 +70,7 @@ class ModelConfig:
 class TrainConfig:
     """The loop."""
 
-    steps: int = 3000
+    steps: int = 2000
     """Generator updates in all."""
     batch_size: int = 32
     """Phrases in a batch."""

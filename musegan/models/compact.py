@@ -58,7 +58,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         latent_size: int = 64,
         width: int = 128,
         n_blocks: int = 2,
-        own_bar_share: float = 0.5,
+        own_bar_share: float = 0.35,
         frame_density: list[float] = (),
         onset_density: list[float] = (),
         key_shifts: list[int] = (),
