@@ -157,11 +157,14 @@ def test_batches_pass_through_every_phrase_once_an_epoch(songs):
 
 
 @pytest.mark.slow
-def test_training_brings_samples_closer_to_held_out_music(songs, tmp_path):
-    """Seen: 0.68 after 50 steps, 0.51 after 300; a loop that learns nothing stays where it is."""
+def test_training_brings_samples_closer_to_the_music(songs, tmp_path):
+    """Seen with seeds 0, 1, 2 after 30 and 300 steps: 0.51, 0.49, 0.52 and 0.26, 0.26, 0.24.
+
+    The training pieces are the measure: so few songs are held out that they are 0.5 away from everything else.
+    """
     run = run_in(tmp_path)
-    config = dataclasses.replace(with_train(steps=300, batch_size=16, validate_every=50, validation_samples=200), model=(
-        dataclasses.replace(TINY.model, latent_size=16, generator_width=48, discriminator_width=48)))
+    config = dataclasses.replace(with_train(steps=300, batch_size=32, validate_every=30, validation_samples=128), model=(
+        dataclasses.replace(TINY.model, latent_size=32, generator_width=64, discriminator_width=64)))
     train(config, songs, run)
-    distances = [line["distance_held_out"] for line in map(json.loads, run.metrics.open()) if "distance_held_out" in line]
-    assert min(distances[-2:]) < 0.85 * distances[0]
+    distances = [line["distance_training"] for line in map(json.loads, run.metrics.open()) if "distance_training" in line]
+    assert distances[-1] < 0.7 * distances[0]
