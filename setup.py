@@ -29,6 +29,8 @@ FLAGS = [
     "-ffp-contract=off",  # one rounding per step: part of the definition of a sample
     "-fno-trapping-math",  # changes no value: lets g++ vectorize comparisons
     "-fvisibility=hidden",
+    "-Wno-uninitialized",  # g++ 12 takes its own AVX-512 headers for wrong
+    "-Wno-maybe-uninitialized",
 ]
 
 
@@ -75,7 +77,7 @@ def why(err: Exception) -> str:
 
 extension = CppExtension(
     "musegan._C",
-    sources=sorted(str(path) for path in Path("csrc").glob("*.cpp")),
+    sources=sorted(map(str, [*Path("csrc").glob("*.cpp"), *Path("csrc/cpu").glob("*.cpp")])),
     include_dirs=[pybind11.get_include()],
     extra_compile_args=[
         *DEFINES,

@@ -5,8 +5,10 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <string>
+#include <vector>
 
-#include "kernels.h"
+#include "level.h"
 #include "sampling.h"
 
 namespace py = pybind11;
@@ -37,7 +39,7 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 
 py::array_t<float> denominators(py::array_t<float, py::array::c_style> x) {
   py::array_t<float> d(x.size());
-  musegan::denominators(x.data(), d.mutable_data(), x.size());
+  musegan::level().denominators(x.data(), d.mutable_data(), x.size());
   return d;
 }
 
@@ -47,16 +49,33 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Native kernels of musegan; importing it registers them.";
   m.def("build_facts", &build_facts,
         "Compiler, flags, torch of the build, lowest torch it runs with.");
-  m.def("cpu_level", &musegan::cpu_level, "'generic', 'avx2' or 'avx512'; see MUSEGAN_CPU_LEVEL.");
   m.def(
-      "kernel_levels",
+      "cpu_level", [] { return std::string(musegan::level().name); },
+      "Instruction sets in use: 'generic', 'avx2' or 'avx512'; see MUSEGAN_CPU_LEVEL.");
+  m.def(
+      "cpu_levels",
       [] {
-        return std::map<std::string, std::string>{{"threshold", musegan::threshold_level()},
-                                                  {"bernoulli", musegan::bernoulli_level()}};
+        std::vector<std::string> names;
+        for (auto name = musegan::level_names(); *name != nullptr; ++name) names.push_back(*name);
+        return names;
       },
-      "Instruction set of the kernel that runs here, by op.");
+      "The levels that this CPU has.");
+  m.def(
+      "use_cpu_level", [](const std::string& name) { musegan::use_level(name.c_str()); }, py::arg("name"),
+      "Changes the level of the whole process; for tests and benchmarks.");
   m.def("philox", &philox, py::arg("counter"), py::arg("key"),
         "Philox4x32-10 of one counter; for tests.");
   m.def("denominators", &denominators, py::arg("x").noconvert(),
         "1 + exp(-x) of float32 as bernoulli computes it, flat; for tests.");
+  m.def(
+      "filter_margin", [] { return musegan::level().filter_margin; },
+      "How far the sampling filter lets 1 + exp(-x) be off, relative; for tests.");
+  m.def(
+      "filter_error",
+      [](uint64_t first, uint64_t last) {
+        py::gil_scoped_release release;
+        return musegan::level().filter_error(first, last);
+      },
+      py::arg("first"), py::arg("last"),
+      "How far it is off at most, over the float32 numbers with bits first <= bits < last; for tests.");
 }

@@ -17,6 +17,11 @@
 #else
 #define MUSEGAN_HOST_DEVICE
 #endif
+#if defined(__GNUC__)
+#define MUSEGAN_INLINE MUSEGAN_HOST_DEVICE static inline __attribute__((always_inline))
+#else
+#define MUSEGAN_INLINE MUSEGAN_HOST_DEVICE static inline
+#endif
 
 namespace musegan {
 
@@ -27,29 +32,35 @@ constexpr uint32_t kTop = 0;               // third counter word: top 16 bits of
 constexpr uint32_t kLow = 1;               // third counter word: low 16 bits of v
 
 // One float32 rounding each, which CUDA must not fuse.
+MUSEGAN_INLINE float mul(float a, float b) {
 #if defined(__CUDA_ARCH__)
-__device__ inline float mul(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline float add(float a, float b) { return __fadd_rn(a, b); }
+  return __fmul_rn(a, b);
 #else
-inline float mul(float a, float b) { return a * b; }
-inline float add(float a, float b) { return a + b; }
+  return a * b;
 #endif
-
-template <typename To, typename From>
-MUSEGAN_HOST_DEVICE inline To bits_as(From from) {
-  static_assert(sizeof(To) == sizeof(From), "bits_as: sizes differ");
-  To to;
-  memcpy(&to, &from, sizeof(to));
-  return to;
+}
+MUSEGAN_INLINE float add(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fadd_rn(a, b);
+#else
+  return a + b;
+#endif
 }
 
-// d = 1 + exp(-x) with a relative error of about 1.1e-6: exp(-x) is 2^n times a polynomial in f,
-// where n + f = t = -x log2(e).
-MUSEGAN_HOST_DEVICE inline float denominator(float x) {
+MUSEGAN_INLINE uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+MUSEGAN_INLINE float float_of(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// exp2(t) for -126 <= t <= 126: 2^n times a polynomial in f, where n + f = t.
+MUSEGAN_INLINE float exp2_of(float t) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds half to even, n in low bits
-  float t = mul(x, -1.4426950216293335f);
-  t = t < -126.0f ? -126.0f : t;
-  t = t > 126.0f ? 126.0f : t;
   const float shifted = add(t, kRound);
   const float f = add(t, -add(shifted, -kRound));
   float p = 0.001326472731307149f;
@@ -58,22 +69,32 @@ MUSEGAN_HOST_DEVICE inline float denominator(float x) {
   p = add(mul(p, f), 0.24022242426872253f);
   p = add(mul(p, f), 0.6931470036506653f);
   p = add(mul(p, f), 1.0f);
-  const uint32_t n = bits_as<uint32_t>(shifted) - bits_as<uint32_t>(kRound);
-  const float d = add(1.0f, bits_as<float>(bits_as<uint32_t>(p) + (n << 23)));
+  const uint32_t n = bits_of(shifted) - bits_of(kRound);
+  return float_of(bits_of(p) + (n << 23));
+}
+
+constexpr float kMinusLog2E = -1.4426950216293335f;
+
+// d = 1 + exp(-x) with a relative error of about 1.1e-6.
+MUSEGAN_INLINE float denominator(float x) {
+  float t = mul(x, kMinusLog2E);
+  t = t < -126.0f ? -126.0f : t;
+  t = t > 126.0f ? 126.0f : t;
+  const float d = add(1.0f, exp2_of(t));
   return x == x ? d : x;  // NaN stays NaN: its payload could have become an n
 }
 
 // NaN gives false.
-MUSEGAN_HOST_DEVICE inline bool sample(uint32_t v, float d) {
+MUSEGAN_INLINE bool sample(uint32_t v, float d) {
   return (static_cast<double>(v) + 1.0) * static_cast<double>(d) <= 4294967296.0;
 }
 
 // What the top 16 bits alone decide. Exact: rounding is monotone and 2^16 is a float, so a rounded
 // product below (above) 2^16 has an exact product below (above) it. NaN is decided, as false.
-MUSEGAN_HOST_DEVICE inline bool surely_one(float top, float d) {
+MUSEGAN_INLINE bool surely_one(float top, float d) {
   return mul(top + 1.0f, d) < 65536.0f;
 }
-MUSEGAN_HOST_DEVICE inline bool undecided(float top, float d) {
+MUSEGAN_INLINE bool undecided(float top, float d) {
   return (mul(top, d) <= 65536.0f) & (mul(top + 1.0f, d) >= 65536.0f);
 }
 
@@ -85,29 +106,31 @@ struct Key {
   }
 };
 
+constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;  // added to the key after each round
+
 // One of the ten rounds; `round` counts from 0.
-MUSEGAN_HOST_DEVICE inline void philox_round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3,
+MUSEGAN_INLINE void philox_round(uint32_t& c0, uint32_t& c1, uint32_t& c2, uint32_t& c3,
                                              Key key, uint32_t round) {
   const uint64_t p0 = static_cast<uint64_t>(c0) * 0xD2511F53u;
   const uint64_t p1 = static_cast<uint64_t>(c2) * 0xCD9E8D57u;
-  c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key.k0 + round * 0x9E3779B9u);
+  c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key.k0 + round * kWeyl0);
   c1 = static_cast<uint32_t>(p1);
-  c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (key.k1 + round * 0xBB67AE85u);
+  c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (key.k1 + round * kWeyl1);
   c3 = static_cast<uint32_t>(p0);
 }
 
 // Philox4x32-10 of one counter, in place.
-MUSEGAN_HOST_DEVICE inline void philox(uint32_t (&c)[4], Key key) {
+MUSEGAN_INLINE void philox(uint32_t (&c)[4], Key key) {
   for (uint32_t round = 0; round < 10; ++round) philox_round(c[0], c[1], c[2], c[3], key, round);
 }
 
 // The 16 bits that half-word h of a block is, from its word h / 2.
-MUSEGAN_HOST_DEVICE inline uint32_t half_word(uint32_t word, int h) {
+MUSEGAN_INLINE uint32_t half_word(uint32_t word, int h) {
   return (word >> (16 * (h % 2))) & 0xFFFFu;
 }
 
 // The low 16 bits of v for element e of a group: drawn only where the top 16 do not decide.
-MUSEGAN_HOST_DEVICE inline uint32_t low_bits(uint64_t group, int e, Key key) {
+MUSEGAN_INLINE uint32_t low_bits(uint64_t group, int e, Key key) {
   const uint64_t block = group * kBlocks + e % kBlocks;
   uint32_t c[4] = {static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), kLow, 0};
   philox(c, key);

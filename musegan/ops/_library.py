@@ -63,13 +63,13 @@ def native_status() -> NativeStatus:
 
 def op_backends() -> dict[str, dict[str, str]]:
     """For each op, the kernel that runs on each device: `native (LEVEL)` or `reference`."""
-    levels = _NATIVE.kernel_levels() if _NATIVE else {}
+    levels = {"CPU": _NATIVE.cpu_level() if _NATIVE else "", "CUDA": "cuda"}
     backends = {}
     for op in _OPS:
         by_device = {}
         for device in ("CPU", "CUDA"):
             native = torch._C._dispatch_has_kernel_for_dispatch_key(f"musegan::{op}", device)
-            by_device[device.lower()] = f"native ({levels.get(op, device.lower())})" if native else "reference"
+            by_device[device.lower()] = f"native ({levels[device]})" if native else "reference"
         backends[op] = by_device
     return backends
 

@@ -1,0 +1,34 @@
+// Fills one level's table; included once by each level_*.cpp, after its #pragma GCC target.
+//
+// Everything in here has internal linkage and calls no function template of the standard library: the linker keeps
+// one copy of what several files share, and that copy must not be the AVX-512 one.
+#include <cstdint>
+#include <cstring>
+
+#include "../level.h"
+#include "../sampling.h"
+
+namespace musegan {
+namespace {
+
+#include "binarize.h"
+#include "bits.h"
+
+}  // namespace
+
+extern const Level MUSEGAN_LEVEL;
+const Level MUSEGAN_LEVEL = {
+    MUSEGAN_LEVEL_NAME,
+    // binarize
+    threshold,
+    bernoulli,
+    denominators,
+    filter_error,
+    kFilterMargin,
+    // bits
+    pack,
+    unpack,
+    unpack_moved,
+};
+
+}  // namespace musegan
