@@ -1,4 +1,5 @@
 // Logits of any dtype as float32.
+#pragma once
 
 // float16 of one value, by its bits; exact.
 static inline float half_to_float(uint16_t half) {

@@ -13,6 +13,8 @@ namespace {
 
 #include "binarize.h"
 #include "bits.h"
+#include "cleanup.h"
+#include "notes.h"
 
 }  // namespace
 
@@ -29,6 +31,11 @@ const Level MUSEGAN_LEVEL = {
     pack,
     unpack,
     unpack_moved,
+    // notes
+    note_events,
+    write_notes,
+    // cleanup
+    cleanup,
 };
 
 }  // namespace musegan

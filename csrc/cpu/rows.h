@@ -1,4 +1,5 @@
 // Up to 128 cells of one time step as bits: bit p is pitch p.
+#pragma once
 
 struct Row {
   uint64_t low, high;  // pitches 0 to 63 and 64 to 127

@@ -2,5 +2,16 @@
 
 from musegan.ops._library import NativeStatus, native_status, op_backends
 from musegan.ops.binarize import bernoulli, threshold
+from musegan.ops.cleanup import cleanup
+from musegan.ops.notes import notes, roll_from_notes
 
-__all__ = ["NativeStatus", "bernoulli", "native_status", "op_backends", "threshold"]
+__all__ = [
+    "NativeStatus",
+    "bernoulli",
+    "cleanup",
+    "native_status",
+    "notes",
+    "op_backends",
+    "roll_from_notes",
+    "threshold",
+]
