@@ -91,8 +91,8 @@ std::tuple<Tensor, Tensor> roll_from_notes(const Tensor& notes_in, std::vector<i
   Tensor onset = torch::stable::new_zeros(notes_in, shape, dtype);
   const Tensor notes = row_major(notes_in);
   const int64_t n_notes = notes.size(0);
-  STD_TORCH_CHECK(n_notes == 0 || frame.numel() > 0, "a note must lie within the roll: got ", n_notes,
-                  " notes for an empty one");
+  STD_TORCH_CHECK(n_notes == 0 || frame.numel() > 0, "a note must lie within the roll and last a step: got ", n_notes,
+                  " notes for an empty roll");
   if (n_notes == 0) return {frame, onset};
 
   // The roll exists now, so no product of its sizes is too large.
