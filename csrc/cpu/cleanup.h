@@ -20,30 +20,51 @@ static void shrink_earlier(Row* rows, int64_t n, int64_t reach) {
   }
 }
 
+#if defined(MUSEGAN_AVX512)
+constexpr int kVectorBytes = 64;
+#elif defined(MUSEGAN_AVX2)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
 // The `most` cells of a row with the largest logits, of equal ones the lower pitches; NaN counts as -infinity.
 template <typename T, typename Rank>
 static Row strongest(Row row, const T* logits, int64_t most) {
+  typedef T Values __attribute__((vector_size(kVectorBytes)));
+  typedef Rank Ranks __attribute__((vector_size(kVectorBytes)));
+  constexpr int kBlock = kVectorBytes / sizeof(T);  // cells whose ranks are counted together
   const uint64_t words[2] = {row.low, row.high};
   T values[128];
-  Rank ranks[128];  // how many are stronger; as wide as T, so that the loop over pairs becomes vectors
-  int pitches[128], n = 0;
+  Rank ranks[128];  // how many are stronger
+  int n = 0;
   for (int word = 0; word < 2; ++word) {
     for (uint64_t left = words[word]; left != 0; left &= left - 1) {
-      const int pitch = pitches[n] = 64 * word + __builtin_ctzll(left);
-      values[n++] = logits[pitch] == logits[pitch] ? logits[pitch] : -static_cast<T>(__builtin_inf());
+      const T logit = logits[64 * word + __builtin_ctzll(left)];
+      values[n++] = logit == logit ? logit : -static_cast<T>(__builtin_inf());
     }
   }
-  for (int i = 0; i < n; ++i) {
-    Rank rank = 0;
-    for (int j = 0; j < i; ++j) {
-      const Rank is_stronger = values[j] >= values[i];
-      rank += is_stronger;
-      ranks[j] += 1 - is_stronger;
-    }
-    ranks[i] = rank;
+  for (int i = n; i % kBlock != 0; ++i) values[i] = 0;  // whatever: their ranks are not used
+  for (int first = 0; first < n; first += kBlock) {
+    Values block;
+    memcpy(&block, values + first, sizeof(block));
+    Ranks stronger = {};
+    for (int j = 0; j < n; ++j) stronger -= values[j] > block;  // True is -1
+    memcpy(ranks + first, &stronger, sizeof(stronger));
   }
+  Rank last = -1;  // of those that stay; equal ones have equal ranks
+  for (int i = 0; i < n; ++i) last = ranks[i] < most && ranks[i] > last ? ranks[i] : last;
+  int64_t room = most - last;  // for those of that rank
   uint64_t kept[2] = {0, 0};
-  for (int i = 0; i < n; ++i) kept[pitches[i] / 64] |= static_cast<uint64_t>(ranks[i] < most) << (pitches[i] % 64);
+  const Rank* rank = ranks;
+  for (int word = 0; word < 2; ++word) {
+    for (uint64_t left = words[word]; left != 0; left &= left - 1, ++rank) {
+      // No branches: they would be foretold wrong.
+      const uint64_t is_last = *rank == last, stays = (*rank < last) | (is_last & (room > 0));
+      kept[word] |= left & (0 - left) & (0 - stays);
+      room -= is_last;
+    }
+  }
   return {kept[0], kept[1]};
 }
 
