@@ -13,7 +13,9 @@
 namespace musegan {
 
 inline void check_cuda(cudaError_t status) {
-  STD_TORCH_CHECK(status == cudaSuccess, "CUDA: ", cudaGetErrorString(status));
+  const bool unfit = status == cudaErrorNoKernelImageForDevice || status == cudaErrorInsufficientDriver;
+  STD_TORCH_CHECK(status == cudaSuccess, "CUDA: ", cudaGetErrorString(status),
+                  unfit ? ". Set MUSEGAN_NATIVE=off to run on the reference kernels" : "");
 }
 
 // Throws unless all tensors lie on the device of the first; launches go there, onto its current stream.

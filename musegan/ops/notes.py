@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from musegan.ops import _library
 from musegan.roll import Roll, check_roll
 
 COLUMNS = ("sample", "track", "pitch_index", "start_step", "end_step")
@@ -80,3 +81,32 @@ def roll_from_notes(
     onset = torch.zeros_like(frame)
     onset[sample, track, start_step, pitch_index] = True
     return Roll(frame, onset).map(lambda plane: plane.unflatten(2, (n_bars, steps_per_bar)))
+
+
+def _notes_reference(frame: Tensor, onset: Tensor | None, n_pitches: int) -> Tensor:
+    if frame.dtype == torch.uint8:
+        frame = torch.ops.musegan.unpack(frame, n_pitches, False)
+        onset = None if onset is None else torch.ops.musegan.unpack(onset, n_pitches, False)
+    if onset is not None and bool((onset & ~frame).any()):
+        raise RuntimeError("an onset must sound: onset is True where frame is False")
+    return notes(Roll(frame, torch.zeros_like(frame) if onset is None else onset))
+
+
+def _draw_reference(notes: Tensor, shape, packed: bool):
+    roll = roll_from_notes(notes, *shape)
+    planes = roll.frame.contiguous(), roll.onset.contiguous()
+    return tuple(torch.ops.musegan.pack(plane) for plane in planes) if packed else planes
+
+
+def _notes_fake(frame, onset, n_pitches):
+    n = torch.library.get_ctx().new_dynamic_size()
+    return frame.new_empty([n, 5], dtype=torch.int64)
+
+
+def _draw_fake(notes, shape, packed):
+    shape = [*shape[:-1], (shape[-1] + 7) // 8] if packed else shape
+    return tuple(notes.new_empty(shape, dtype=torch.uint8 if packed else torch.bool) for _ in range(2))
+
+
+_library.define("notes(Tensor frame, Tensor? onset, SymInt n_pitches) -> Tensor", _notes_reference, _notes_fake)
+_library.define("roll_from_notes(Tensor notes, SymInt[] shape, bool packed) -> (Tensor, Tensor)", _draw_reference, _draw_fake)
