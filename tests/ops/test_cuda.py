@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from musegan import ops
 from musegan.ops import binarize
 
 HERE = Path(__file__).parent
+CSRC = HERE.parent.parent / "csrc"
 LIBRARY = Path(ops.__file__).parent.parent / "_C_cuda.so"
 OPS = (
     "threshold bernoulli neuron stochastic_neuron neuron_backward pack unpack gather_phrases cleanup notes "
@@ -142,7 +144,7 @@ class HostKernels:
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory) -> HostKernels:
-    if not (HERE.parent.parent / "csrc" / "cuda").is_dir():
+    if not CSRC.is_dir():
         pytest.skip("not run from a source tree")
     compiler = shutil.which("g++")
     if compiler is None:
@@ -439,6 +441,24 @@ print(musegan.ops.op_backends()["threshold"]["cuda"])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "native (cuda)\n", result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem, operations", [("binarize", {"mul", "add"}), ("neurons", {"mul", "add", "div"})])
+def test_device_code_rounds_every_step(library, stem, operations, tmp_path):
+    """No float32 operation is fused, approximated or flushed to zero."""
+    if shutil.which("nvcc") is None or not CSRC.is_dir():
+        pytest.skip("no nvcc, or not run from a source tree")
+    code = "import nvcc_build; print(*nvcc_build.FLAGS, *(f'-I{path}' for path in nvcc_build.include_paths()), sep='\\n')"
+    flags = subprocess.run([sys.executable, "-c", code], cwd=CSRC / "cuda", capture_output=True, text=True, check=True)
+    ptx = tmp_path / "kernels.ptx"
+    command = ["nvcc", "-ptx", "-arch=compute_80", *flags.stdout.split(), "-o", str(ptx), f"{CSRC}/cuda/{stem}.cu"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    words = {line.split()[0] for line in ptx.read_text().splitlines() if line.strip()}
+    assert {f"{operation}.rn.f32" for operation in operations} <= words
+    bad = re.compile(r"fma\.\w+\.f32|.*\.ftz|.*\.approx.*\.f32|(mul|add|sub|div)\.f32")
+    assert not [word for word in words if bad.match(word)]
 
 
 def test_every_kernel_is_of_an_op_of_the_package():
