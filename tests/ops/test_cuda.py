@@ -33,7 +33,7 @@ GRIDS = ((1, 1), (3, 32), (7, 64), (64, 256))
 SIZES = (0, 1, 31, 255, 256, 257, 1000)
 SHAPES = ((0,), (1,), (8,), (257,), (3, 84), (5, 13), (2, 3, 7), (4, 0), (0, 9))
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
-EXTREMES = (0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 87.0, -87.0, 88.7, -88.7, 3e38, -3e38)
+EXTREMES = (0.0, -0.0, 0.5, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 87.0, -87.0, 88.7, -88.7, 3e38, -3e38)
 
 by_grid = pytest.mark.parametrize("grid", GRIDS, ids=str)
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -345,7 +345,10 @@ def test_cleanup(kernels, grid, dtype, with_onset):
             limits = LIMITS.roll(-first, 0)[: shape[1]]
             frame, _ = some_planes(shape, i)
             onset = some_roll(shape, 0.3, 20 + i) if with_onset else None    # also where nothing sounds
-            logits = (some_logits(shape) * 0.25).round().to(dtype)    # many ties
+            logits = (some_logits(shape) * 0.25).round()    # many ties
+            logits[some_roll(shape, 0.2, 40 + i)] = math.nan
+            logits[some_roll(shape, 0.2, 60 + i)] = -math.inf
+            logits = logits.to(dtype)
             wanted = NATIVE.cleanup(frame, onset, logits, limits)
             kept, starts = host_cleanup(kernels, grid, frame, onset, logits, limits)
             assert torch.equal(kept, wanted[0]), (shape, limits)
