@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/installed
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard csrc/*)
+$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard csrc/*.* csrc/*/*)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[test]"
 	touch $@
@@ -27,4 +27,4 @@ test: install
 	$(VENV)/bin/python -m pytest -q
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info musegan/*.so musegan/_not_built.txt
+	rm -rf $(VENV) build demo *.egg-info musegan/*.so musegan/_not_built.txt musegan/_cuda_not_built.txt

@@ -2,6 +2,8 @@
 
 `MUSEGAN_BUILD_EXT` chooses: 0 leaves the extension out, auto (the default) builds it and installs without it where
 that fails, 1 fails with it. A build without it leaves the reason in `musegan/_not_built.txt`, for `musegan info`.
+`MUSEGAN_CUDA` chooses likewise for the kernels that nvcc compiles (csrc/cuda/nvcc_build.py), where the extension is built at all:
+0, auto (the default: where there is an nvcc) or 1; the reason goes to `musegan/_cuda_not_built.txt`.
 Everything that is not about building is in pyproject.toml.
 """
 
@@ -17,9 +19,15 @@ import torch
 from setuptools import find_packages, setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension, get_cxx_compiler
 
+sys.path.insert(0, "csrc/cuda")  # not a package: only the build needs it
+import nvcc_build  # noqa: E402
+
 MODE = os.environ.get("MUSEGAN_BUILD_EXT", "auto")
 if MODE not in ("0", "auto", "1"):
     raise SystemExit(f"MUSEGAN_BUILD_EXT must be 0, auto or 1: got {MODE!r}")
+CUDA_MODE = os.environ.get("MUSEGAN_CUDA", "auto")
+if CUDA_MODE not in ("0", "auto", "1"):
+    raise SystemExit(f"MUSEGAN_CUDA must be 0, auto or 1: got {CUDA_MODE!r}")
 
 DEFINES = ["-DTORCH_TARGET_VERSION=0x020a000000000000", "-DTORCH_STABLE_ONLY"]  # stable ABI of torch 2.10
 FLAGS = [
@@ -35,9 +43,10 @@ FLAGS = [
 
 
 class OptionalBuild(BuildExtension):
-    """Builds the extension, or records why it was not built."""
+    """Builds the extension and the CUDA kernels, or records why they were not built."""
 
     def run(self):
+        self.run_nvcc()
         record = Path(self.package_path("_not_built.txt"))
         record.unlink(missing_ok=True)
         reason = "built with MUSEGAN_BUILD_EXT=0" if MODE == "0" else None
@@ -50,6 +59,22 @@ class OptionalBuild(BuildExtension):
             reason = why(err)
         if reason is not None:
             self.leave_out(record, reason)
+
+    def run_nvcc(self):
+        record, library = (Path(self.package_path(name)) for name in ("_cuda_not_built.txt", "_C_cuda.so"))
+        record.unlink(missing_ok=True)
+        try:
+            for name, mode in (("MUSEGAN_BUILD_EXT", MODE), ("MUSEGAN_CUDA", CUDA_MODE)):
+                if mode == "0":
+                    raise nvcc_build.NvccError(f"built with {name}=0")
+            nvcc_build.build(library, Path(self.build_temp) / "cuda")
+        except nvcc_build.NvccError as err:
+            if MODE != "0" and CUDA_MODE == "1":
+                raise SystemExit(f"MUSEGAN_CUDA=1, but {err}") from err
+            print(f"musegan: CUDA kernels left out: {err}")
+            library.unlink(missing_ok=True)
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(f"{err}\n", encoding="utf-8")
 
     def leave_out(self, record: Path, reason: str):
         print(f"musegan: native extension left out: {reason}")

@@ -1,7 +1,5 @@
 // threshold and bernoulli: logits to a roll, or to its packed bits, on the CPU. Loops: cpu/binarize.h.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <vector>
 
 #include "sampling.h"
@@ -12,26 +10,6 @@ namespace {
 
 constexpr int64_t kGrain = 32768;      // elements a thread takes at least
 constexpr int64_t kTile = 64 * kGroup;  // elements binarized at a time on their way to packed bits
-
-// The largest float that is not above `at`: x > at exactly where x > round_down(at).
-float round_down(double at) {
-  const float nearest = static_cast<float>(at);
-  return nearest > at ? std::nextafter(nearest, -std::numeric_limits<float>::infinity()) : nearest;
-}
-
-Logits logits_of(const Tensor& x, const std::optional<Tensor>& each, ScalarType each_dtype) {
-  Logits logits{x.const_data_ptr(), logits_dtype("logits", x), nullptr, 1};
-  if (each.has_value()) {
-    STD_TORCH_CHECK(each->scalar_type() == each_dtype && each->is_contiguous(), "each must be contiguous ",
-                    torch::headeronly::toString(each_dtype), ": got ",
-                    torch::headeronly::toString(each->scalar_type()));
-    logits.each = each->const_data_ptr();
-    logits.period = each->numel();
-    STD_TORCH_CHECK(x.numel() == 0 || (logits.period > 0 && x.numel() % logits.period == 0),
-                    "each must repeat a whole number of times: got ", logits.period, " for ", x.numel(), " logits");
-  }
-  return logits;
-}
 
 // Calls fill(begin, end, out) for all elements of x, by threads, and gives a roll [..., P] or its bits [..., ceil(P/8)].
 template <typename Fill>
@@ -44,10 +22,8 @@ Tensor binarized(const Tensor& x, bool packed, int64_t grain, const Fill& fill) 
                                 [&](int64_t begin, int64_t end) { fill(begin, end, out_data + begin); });
     return out;
   }
-  STD_TORCH_CHECK(x.dim() > 0, "logits to be packed must have an axis of pitches: got none");
-  const int64_t n_pitches = x.size(-1), n_bytes = (n_pitches + 7) / 8;
-  std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
-  sizes.back() = n_bytes;
+  const std::vector<int64_t> sizes = packed_sizes(x);
+  const int64_t n_pitches = x.size(-1), n_bytes = sizes.back();
   Tensor out = torch::stable::new_empty(x, sizes, ScalarType::Byte);
   if (n == 0) return out;
   uint8_t* out_data = static_cast<uint8_t*>(out.mutable_data_ptr());
@@ -81,10 +57,7 @@ Tensor threshold(const Tensor& logits, double at, const std::optional<Tensor>& e
 Tensor bernoulli(const Tensor& logits, int64_t seed, int64_t offset, const std::optional<Tensor>& each, bool packed) {
   const Tensor x = row_major(logits);
   const Logits source = logits_of(x, each, ScalarType::Float);
-  const int64_t n = x.numel();
-  STD_TORCH_CHECK(offset >= 0, "offset must not be negative: got ", offset);
-  STD_TORCH_CHECK(offset <= std::numeric_limits<int64_t>::max() - n,
-                  "offset plus the number of elements must stay below 2^63: got ", offset, " + ", n);
+  check_offset(offset, x.numel());
   return binarized(x, packed, kGrain, [&](int64_t begin, int64_t end, bool* out) {
     level().bernoulli(source, seed, offset, begin, end, out);
   });

@@ -46,6 +46,13 @@ MUSEGAN_INLINE float add(float a, float b) {
   return a + b;
 #endif
 }
+MUSEGAN_INLINE float divide(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fdiv_rn(a, b);
+#else
+  return a / b;
+#endif
+}
 
 MUSEGAN_INLINE uint32_t bits_of(float value) {
   uint32_t bits;
@@ -82,6 +89,16 @@ MUSEGAN_INLINE float denominator(float x) {
   t = t > 126.0f ? 126.0f : t;
   const float d = add(1.0f, exp2_of(t));
   return x == x ? d : x;  // NaN stays NaN: its payload could have become an n
+}
+
+// Gradient of sigmoid(slope * x) at x, times grad: e / (1 + e)^2 with e = exp(-|slope * x|), which cannot overflow.
+MUSEGAN_INLINE float neuron_gradient(float grad, float x, float slope) {
+  const float y = mul(x, slope);
+  const float t = mul(float_of(bits_of(y) & 0x7FFFFFFFu), kMinusLog2E);
+  const float e = exp2_of(t < -126.0f ? -126.0f : t);
+  const float q = add(1.0f, e);
+  const float r = divide(e, mul(q, q));
+  return y == y ? mul(grad, mul(slope, r)) : y;
 }
 
 // NaN gives false.

@@ -80,6 +80,7 @@ def _print_tables(found: dict) -> None:
             summary.add_row(name.replace("_", " "), value)
     else:
         summary.add_row("native library", f"absent: {native['reason']}")
+    summary.add_row("CUDA kernels", native["cuda_path"] or f"not loaded: {native['cuda_reason']}")
     console.print(summary)
 
     table = Table("op", "cpu", "cuda", box=None)

@@ -34,7 +34,7 @@ pytestmark = [
 def source(tmp_path_factory) -> Path:
     """A copy of what the package is built from, so that builds leave the tree as it is."""
     copy = tmp_path_factory.mktemp("source")
-    ignore = shutil.ignore_patterns("__pycache__", "*.so", "_not_built.txt")
+    ignore = shutil.ignore_patterns("__pycache__", "*.so", "_*not_built.txt")
     for name in ("musegan", "csrc", "configs", "data"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "LICENSE", "MANIFEST.in", "README.md"):
@@ -50,6 +50,7 @@ def pip(source: Path, *arguments: str, **variables: str) -> subprocess.Completed
 
 def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess:
     env = {key: value for key, value in os.environ.items() if not key.startswith("MUSEGAN_")}
+    env["MUSEGAN_CUDA"] = "0"  # half a minute each
     return subprocess.run(command, cwd=cwd, env={**env, **variables}, capture_output=True, text=True)
 
 
@@ -81,7 +82,8 @@ def test_wheel_holds_modules_configs_and_data(source, tmp_path):
                 assert f"musegan/{inside}/{path.relative_to(source / folder).as_posix()}" in names
     assert not any(name.endswith((".so", ".cpp", ".pyc")) for name in names)
     with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("musegan/_not_built.txt") == b"built with MUSEGAN_BUILD_EXT=0\n"
+        for record in ("_not_built.txt", "_cuda_not_built.txt"):
+            assert archive.read(f"musegan/{record}") == b"built with MUSEGAN_BUILD_EXT=0\n"
     assert not (source / "musegan" / "_not_built.txt").exists()
 
 
@@ -117,6 +119,42 @@ def test_unknown_build_mode(source, tmp_path):
     result = pip(source, "install", "--target", str(tmp_path / "target"), MUSEGAN_BUILD_EXT="yes")
     assert result.returncode != 0
     assert "MUSEGAN_BUILD_EXT must be 0, auto or 1: got 'yes'" in result.stdout + result.stderr
+
+
+@pytest.fixture
+def nvcc_that_fails(tmp_path) -> Path:
+    """A CUDA_HOME."""
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\necho 'line 1: a note'; echo 'x.cu(7): error: this nvcc always fails' >&2; exit 3\n")
+    nvcc.chmod(0o755)
+    return nvcc.parent.parent
+
+
+def build_ext(source: Path, folder: Path, **variables: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "setup.py", "build_ext", "--build-lib", str(folder), "--build-temp", str(folder / "temp")]
+    return run(command, cwd=source, CXX="/bin/false", **variables)
+
+
+def test_unknown_cuda_mode(source, tmp_path):
+    result = build_ext(source, tmp_path, MUSEGAN_CUDA="maybe")
+    assert result.returncode == 1 and result.stderr == "MUSEGAN_CUDA must be 0, auto or 1: got 'maybe'\n"
+
+
+def test_required_cuda_kernels_need_nvcc(source, tmp_path, nvcc_that_fails):
+    result = build_ext(source, tmp_path, MUSEGAN_CUDA="1", CUDA_HOME=str(tmp_path))
+    assert result.returncode == 1 and f"MUSEGAN_CUDA=1, but no nvcc in {tmp_path}/bin (CUDA_HOME)" in result.stderr
+    result = build_ext(source, tmp_path, MUSEGAN_CUDA="1", CUDA_HOME=str(nvcc_that_fails))
+    assert result.returncode == 1 and "bin/nvcc failed: x.cu(7): error: this nvcc always fails" in result.stderr
+
+
+def test_cuda_kernels_that_cannot_be_built_are_left_out_and_said_so(source, tmp_path, nvcc_that_fails):
+    record = tmp_path / "musegan" / "_cuda_not_built.txt"
+    for home, reason in ((tmp_path, "no nvcc in "), (nvcc_that_fails, "error: this nvcc always fails")):
+        result = build_ext(source, tmp_path, MUSEGAN_CUDA="auto", CUDA_HOME=str(home))
+        assert result.returncode == 0, result.stderr
+        assert reason in record.read_text() and reason in result.stdout
+        assert not (tmp_path / "musegan" / "_C_cuda.so").exists()
 
 
 def test_a_broken_library_is_an_error_that_names_the_way_round(without, tmp_path):

@@ -1,17 +1,6 @@
 // Logits of any dtype as float32.
 #pragma once
 
-// float16 of one value, by its bits; exact.
-static inline float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t magnitude = half & 0x7FFFu;
-  // A float32 whose exponent is 112 too small; the product puts that right, for subnormals too.
-  const float small = float_of(magnitude << 13);
-  uint32_t bits = bits_of(small * 0x1p112f);
-  if (magnitude >= 0x7C00u) bits |= 0x7F800000u;  // infinity or NaN
-  return float_of(sign | bits);
-}
-
 // x[begin] .. x[begin + n) as float32: where they lie, or converted into `buffer`. float64 is rounded.
 static inline const float* as_floats(const void* data, Dtype dtype, int64_t begin, int64_t n, float* buffer) {
   switch (dtype) {
@@ -24,7 +13,7 @@ static inline const float* as_floats(const void* data, Dtype dtype, int64_t begi
     }
     case Dtype::kBFloat16: {
       const uint16_t* x = static_cast<const uint16_t*>(data) + begin;
-      for (int64_t i = 0; i < n; ++i) buffer[i] = float_of(static_cast<uint32_t>(x[i]) << 16);
+      for (int64_t i = 0; i < n; ++i) buffer[i] = to_float(BFloat16{x[i]});
       return buffer;
     }
     case Dtype::kHalf: {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../floats.h"
 #include "../level.h"
 #include "../sampling.h"
 

@@ -1,9 +1,10 @@
 """The torch library `musegan`: schemas, reference kernels, and the loading of the native ones.
 
 Python owns every schema and registers a plain-torch reference as the general kernel; importing
-`musegan._C` adds CPU kernels, which the dispatcher prefers. `MUSEGAN_NATIVE` chooses at import:
-`auto` (the default) takes the native kernels where they were built, `require` insists on them,
-`off` leaves them out. A library that is present but broken is always an error.
+`musegan._C` adds CPU kernels, which the dispatcher prefers, and where there is a GPU, loading
+`_C_cuda.so` adds CUDA kernels. `MUSEGAN_NATIVE` chooses at import: `auto` (the default) takes the
+native kernels where they were built, `require` insists on those for the CPU, `off` leaves all out.
+A library that is present but broken is always an error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,8 @@ from musegan.errors import UserError
 
 _LIBRARY = torch.library.Library("musegan", "DEF")
 _MODULE = "musegan._C"
+_CUDA_FILE = "_C_cuda.so"
+_CUDA_TORCH = (2, 13)  # csrc/cuda/nvcc_build.py: TORCH_TARGET_VERSION
 _OPS: list[str] = []
 
 
@@ -45,6 +48,10 @@ class NativeStatus:
     """Instruction sets the kernels may use: generic, avx2 or avx512."""
     build: dict[str, str] = field(default_factory=dict)
     """Compiler, flags, torch of the build and lowest torch it runs with."""
+    cuda_path: str = ""
+    """The file of the CUDA kernels; empty where they were not loaded."""
+    cuda_reason: str = ""
+    """Why they were not loaded; empty where they were."""
 
 
 def define(schema: str, reference: Callable, fake: Callable) -> None:
@@ -86,7 +93,7 @@ def _load(mode: str) -> tuple[ModuleType | None, NativeStatus]:
         return None, NativeStatus(False, "MUSEGAN_NATIVE=off")
     spec = PathFinder.find_spec(_MODULE, musegan.__path__)  # beside this package, not of another install
     if spec is None:
-        reason = _why_absent()
+        reason = _why_absent("_not_built.txt")
         if mode == "require":
             raise NativeError(f"MUSEGAN_NATIVE=require, but {_MODULE} is absent: {reason}")
         return None, NativeStatus(False, reason)
@@ -97,15 +104,44 @@ def _load(mode: str) -> tuple[ModuleType | None, NativeStatus]:
     except ValueError as err:    # of MUSEGAN_CPU_LEVEL
         raise NativeError(str(err)) from err
     except (ImportError, OSError) as err:
-        raise NativeError(
-            f"the native library {spec.origin} is broken: {err}. "
-            "Reinstall musegan, or set MUSEGAN_NATIVE=off to run on the reference kernels"
-        ) from err
+        raise _broken(spec.origin, err) from err
     return native, NativeStatus(True, "", spec.origin, level, build)
 
 
-def _why_absent() -> str:
-    record = Path(__file__).parent.parent / "_not_built.txt"  # written by setup.py
+def _load_cuda(mode: str) -> tuple[str, str]:
+    """Registers the CUDA kernels where a GPU of NVIDIA can run them: the library's path, or "" and why not.
+
+    Raises:
+        NativeError: the library is present and broken.
+    """
+    if mode == "off":
+        return "", "MUSEGAN_NATIVE=off"
+    library = Path(__file__).parent.parent / _CUDA_FILE
+    if not library.is_file():
+        return "", _why_absent("_cuda_not_built.txt")
+    if torch.version.cuda is None:    # ROCm's devices call themselves cuda too
+        return "", f"torch {torch.__version__} is built without CUDA"
+    if torch.__version__ < _CUDA_TORCH:
+        return "", f"torch {torch.__version__}: the CUDA kernels run from torch {_CUDA_TORCH[0]}.{_CUDA_TORCH[1]} on"
+    if torch.cuda.device_count() == 0:  # is_available() would start CUDA, and forked processes could not use it then
+        return "", "torch finds no GPU"
+    try:
+        _check_whole(library)
+        torch.ops.load_library(library)
+    except (ImportError, OSError) as err:
+        raise _broken(library, err) from err
+    return str(library), ""
+
+
+def _broken(library: Path | str, err: Exception) -> NativeError:
+    return NativeError(
+        f"the native library {library} is broken: {err}. "
+        "Reinstall musegan, or set MUSEGAN_NATIVE=off to run on the reference kernels"
+    )
+
+
+def _why_absent(record_name: str) -> str:
+    record = Path(__file__).parent.parent / record_name  # written by setup.py
     if record.is_file():
         return record.read_text(encoding="utf-8").strip()
     return "never built here: this is a source tree, and `pip install -e .` builds it"
@@ -128,4 +164,6 @@ def _check_whole(library: Path) -> None:
         raise ImportError(f"cut short: {size} of {whole} bytes")
 
 
-_NATIVE, _STATUS = _load(os.environ.get("MUSEGAN_NATIVE", "auto"))
+_MODE = os.environ.get("MUSEGAN_NATIVE", "auto")
+(_NATIVE, _STATUS), _CUDA = _load(_MODE), _load_cuda(_MODE)
+_STATUS = replace(_STATUS, cuda_path=_CUDA[0], cuda_reason=_CUDA[1])
