@@ -54,14 +54,19 @@ class Case:
     """The public function; measured at each CPU level."""
     reference: Call
     """The op's definition in plain torch."""
-    rivals: tuple[Rival, ...]
-    """The first is what speed-ups are told over."""
     bytes_read: int
     """Size of the input."""
     bytes_written: int
     """Size of the result."""
+    rivals: tuple[Rival, ...] = ()
+    """The first is what speed-ups are told over; without one, the reference is."""
     compiled: bool = False
     """Measure the reference under torch.compile as well."""
+
+    @property
+    def rival(self) -> str:
+        """The way that speed-ups are told over."""
+        return self.rivals[0].name if self.rivals else REFERENCE
 
 
 @dataclass
@@ -145,7 +150,7 @@ def lines_of(case: Case, ways: dict[str, Way]) -> list[dict]:
             "threads": torch.get_num_threads(),
             "way": name,
             "level": way.level,
-            "rival": case.rivals[0].name,
+            "rival": case.rival,
         }
         if way.call is None:
             lines.append(line | {"left_out": way.reason})
@@ -154,7 +159,7 @@ def lines_of(case: Case, ways: dict[str, Way]) -> list[dict]:
         line |= {
             "median_ns": median[name] / n_elements * 1e9,
             "iqr_ns": (high - low) / n_elements * 1e9,
-            "speed_up": median[case.rivals[0].name] / median[name],
+            "speed_up": median[case.rival] / median[name],
             "over_memory_limit": median[name] / median[MEMORY_LIMIT],
             "repeats": len(way.seconds),
         }

@@ -100,25 +100,22 @@ def measure(stem: str, arguments: argparse.Namespace, console: Console) -> Itera
 
 def table(stem: str, lines: list[dict]) -> Table:
     """The lines of a stem as a table, a section for each case."""
-    result = Table(
-        "op", "size", "dtype", "threads", "way", "ns/element", "IQR", "speed-up over rival", "x memory limit", title=stem
-    )
+    result = Table("way", title=stem)
+    for column in ("ns/element", "IQR", "speed-up", "x memory limit"):
+        result.add_column(column, justify="right")
     case = None
     for line in lines:
-        if case not in (None, _case_of(line)):
+        if (this := tuple(line[name] for name in ("op", "size", "dtype", "threads"))) != case:
+            case = this
             result.add_section()
-        case = _case_of(line)
+            result.add_row("[bold]{}, {}, {}, threads: {}".format(*case))
         way = f"{line['way']} (rival)" if line["way"] == line["rival"] else line["way"]
         if "left_out" in line:
-            result.add_row(*case, way, f"left out: {line['left_out']}")
+            result.add_row(f"{way}: left out, {line['left_out']}")
         else:
             numbers = (line[name] for name in ("median_ns", "iqr_ns", "speed_up", "over_memory_limit"))
-            result.add_row(*case, way, *(f"{number:.3g}" for number in numbers))
+            result.add_row(way, *(f"{number:.3g}" for number in numbers))
     return result
-
-
-def _case_of(line: dict) -> tuple[str, ...]:
-    return line["op"], line["size"], line["dtype"], str(line["threads"])
 
 
 def read_lines(path: Path) -> list[dict]:

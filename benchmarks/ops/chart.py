@@ -56,8 +56,7 @@ def figure(lines: list[dict]) -> Figure:
     for way in shown:
         axes.barh(0, 0, color=WAYS[way][1], label=WAYS[way][0])
     page.legend(loc="outside upper center", ncols=len(shown), frameon=False, fontsize=9)
-    shape = " x ".join(str(n) for n in lines[0]["shape"]) if lines[0]["size"] == SIZE else ""
-    shape = next((" x ".join(map(str, line["shape"])) for line in lines if line["size"] == SIZE), shape)
+    shape = next((" x ".join(map(str, line["shape"])) for line in lines if line["size"] == SIZE), "")
     axes.set_xlabel(
         f"times as fast as the way named below each op\n"
         f"{shape}, {n_threads} thread{'s' if n_threads > 1 else ''}, {lines[0]['cpu']}, torch {lines[0]['versions']['torch']}",
