@@ -33,6 +33,13 @@ struct Level {
   double (*filter_error)(uint64_t first, uint64_t last);
   double filter_margin;
 
+  // neurons.h: elements begin <= i < end of x, to out[i] in the dtype of x.
+  void (*neuron)(const void* x, Dtype dtype, int64_t begin, int64_t end, void* out);
+  void (*stochastic_neuron)(const void* x, Dtype dtype, float slope, int64_t seed, int64_t offset, int64_t begin,
+                            int64_t end, void* out);
+  void (*neuron_backward)(const void* grad, const void* x, Dtype dtype, double slope, int64_t begin, int64_t end,
+                          void* out);
+
   // bits.h: rows of n cells, one byte each, to ceil(n / 8) bytes and back; one bar of one track, transposed.
   void (*pack)(const uint8_t* in, int64_t n_rows, int64_t n, uint8_t* out);
   void (*unpack)(const uint8_t* in, int64_t n_rows, int64_t n, bool as_float, void* out);

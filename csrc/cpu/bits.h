@@ -7,7 +7,7 @@ static void pack(const uint8_t* in, int64_t n_rows, int64_t n, uint8_t* out) {
     for (int64_t i = 0; i < n; i += 64) {
       const int m = n - i < 64 ? static_cast<int>(n - i) : 64;
       const uint64_t word = reversed_in_bytes(word_of_bytes(in + i, m));
-      memcpy(out + i / 8, &word, (m + 7) / 8);
+      store_bytes(word, (m + 7) / 8, out + i / 8);
     }
     in += n, out += (n + 7) / 8;
   }
@@ -18,9 +18,7 @@ static void unpack(const uint8_t* in, int64_t n_rows, int64_t n, bool as_float, 
   for (int64_t row = 0; row < n_rows; ++row) {
     for (int64_t i = 0; i < n; i += 64) {
       const int m = n - i < 64 ? static_cast<int>(n - i) : 64;
-      uint64_t word = 0;
-      memcpy(&word, in + i / 8, (m + 7) / 8);
-      word = reversed_in_bytes(word);
+      const uint64_t word = reversed_in_bytes(load_bytes(in + i / 8, (m + 7) / 8));
       if (as_float) {
         floats_of_word(word, m, static_cast<float*>(out) + row * n + i);
       } else {

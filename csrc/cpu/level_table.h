@@ -15,6 +15,7 @@ namespace {
 #include "binarize.h"
 #include "bits.h"
 #include "cleanup.h"
+#include "neurons.h"
 #include "notes.h"
 
 }  // namespace
@@ -28,6 +29,10 @@ const Level MUSEGAN_LEVEL = {
     denominators,
     filter_error,
     kFilterMargin,
+    // neurons
+    neuron,
+    stochastic_neuron,
+    neuron_backward,
     // bits
     pack,
     unpack,
