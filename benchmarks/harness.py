@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import math
 import signal
 import statistics
@@ -207,6 +208,7 @@ def _compiled(case: Case) -> Way:
         raise TimeoutError(f"not compiled in {COMPILE_SECONDS} s")
 
     torch._dynamo.reset()
+    torch._logging.set_logs(dynamo=logging.ERROR)    # not each break of the graph
     torch._inductor.config.cpp.dynamic_threads = True    # or it would keep today's number of threads
     before = signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(COMPILE_SECONDS)
@@ -215,11 +217,18 @@ def _compiled(case: Case) -> Way:
         for _ in range(2):    # the second one compiles for what changed since the first
             equal = same_bits(case.reference(), call())
     except Exception as err:    # whatever it is: the line of this way tells it
-        return Way(None, reason=f"{type(err).__name__}: {str(err).strip().splitlines()[0][:200]}")
+        return Way(None, reason=_reason(err))
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     return Way(call) if equal else Way(None, reason="its result differs from the reference's")
+
+
+def _reason(err: Exception) -> str:
+    """Name and first line of an error, or the first line in which a compiler calls it one."""
+    lines = str(err).strip().splitlines() or [""]
+    told = next((line.partition("error: ")[2] for line in lines if "error: " in line), lines[0])
+    return f"{type(err).__name__}: {told[:200]}"
 
 
 def _native():
