@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 
+import pytest
 import torch
 
 from musegan import ops
@@ -32,8 +33,6 @@ def kernels(op: str, reference: Callable) -> Iterator[tuple[str, Callable]]:
 
 def need_native() -> None:
     """Skips a test of the native kernels where MUSEGAN_NATIVE=off leaves them out."""
-    import pytest
-
     if os.environ.get("MUSEGAN_NATIVE") == "off":
         pytest.skip("MUSEGAN_NATIVE=off")
     assert ops.native_status().loaded, ops.native_status().reason

@@ -35,7 +35,7 @@ def cases(draw, sizes=st.integers(1, 2), steps=st.integers(1, 9), pitches=st.sam
 
 
 def line(text: str) -> Roll:
-    """One track of one bar: a row for each pitch, `x` a start, `-` what goes on, `o` an onset outside frame."""
+    """One track, one bar: a row for each pitch, `x` a start, `-` what goes on, `o` an onset outside frame."""
     rows = text.split("/")
     planes = ([[cell in cells for cell in row] for row in rows] for cells in ("x-", "xo"))
     return Roll(*(torch.tensor(plane).T[None, None, None] for plane in planes))
@@ -43,7 +43,8 @@ def line(text: str) -> Roll:
 
 def text_of(roll: Roll) -> str:
     sound, start = (plane[0, 0, 0].T.tolist() for plane in roll)
-    return "/".join("".join("x" if s else "-" if f else " " for f, s in zip(*row)) for row in zip(sound, start))
+    rows = (zip(*row) for row in zip(sound, start))
+    return "/".join("".join("x" if s else "-" if f else " " for f, s in row) for row in rows)
 
 
 # ---- the definition, one cell at a time ----
@@ -53,11 +54,13 @@ def cleanup_by_loop(
     frame: Tensor, onset: Tensor | None, logits: Tensor | None, limits: Tensor
 ) -> tuple[Tensor, Tensor]:
     n_pitches, n_steps = frame.shape[4], frame.shape[2] * frame.shape[3]
-    frame_out, onset_out = (torch.zeros(*frame.shape[:2], n_steps, n_pitches, dtype=torch.bool) for _ in range(2))
+    frame_out = torch.zeros(frame.flatten(2, 3).shape, dtype=torch.bool)
+    onset_out = frame_out.clone()
     for n in range(frame.shape[0]):
         for k, (min_steps, max_gap_steps, max_pitches) in enumerate(limits.tolist()):
             sounds = frame[n, k].flatten(0, 1).T.tolist()    # [P][S]
-            struck = [[False] * n_steps] * n_pitches if onset is None else onset[n, k].flatten(0, 1).T.tolist()
+            struck = (onset if onset is not None else frame_out.view(frame.shape) & False)[n, k]
+            struck = struck.flatten(0, 1).T.tolist()
             starts = [
                 [row[t] and (hit[t] or t == 0 or not row[t - 1]) for t in range(n_steps)]
                 for row, hit in zip(sounds, struck)
@@ -71,7 +74,7 @@ def cleanup_by_loop(
             if logits is not None:
                 values = logits[n, k].flatten(0, 1).tolist()    # [S][P]
                 for t in range(n_steps):
-                    key = {p: -math.inf if math.isnan(values[t][p]) else values[t][p] for p in range(n_pitches)}
+                    key = [-math.inf if math.isnan(value) else value for value in values[t]]
                     heard = sorted((p for p in range(n_pitches) if sounds[p][t]), key=lambda p: (-key[p], p))
                     for p in heard[max_pitches:]:
                         sounds[p][t] = starts[p][t] = False
@@ -102,7 +105,7 @@ def test_every_kernel_is_the_definition(case):
 
 
 @settings(max_examples=40, deadline=None)
-@given(cases(steps=st.integers(30, 200), sizes=st.just(1), pitches=st.sampled_from([3, 84])), st.integers(1, 300))
+@given(cases(st.just(1), steps=st.integers(30, 200), pitches=st.sampled_from([3, 84])), st.integers(1, 300))
 def test_long_gaps_and_long_notes(case, reach):
     frame, onset, logits, limits = case
     case = frame, onset, logits, torch.tensor([[reach // 2 + 1, reach, 128]])
@@ -312,24 +315,24 @@ LOGITS = torch.zeros(1, 1, 1, 2, 2)
     "arguments, limits, error, message",
     [
         (([1],), {}, TypeError, "frame must be a tensor: got list"),
-        ((ROLL.frame[0],), {}, ValueError, r"frame: expected five axes \[N, K, B, T, P\], got \[1, 1, 2, 2\]"),
+        ((ROLL.frame[0],), {}, ValueError, r"frame: expected five axes .*, got \[1, 1, 2, 2\]"),
         ((ROLL.frame.byte(),), {}, TypeError, "frame must be bool: got torch.uint8"),
         ((Roll(ROLL.frame, ROLL.onset.float()),), {}, TypeError, "onset must be bool: got torch.float32"),
         ((Roll(ROLL.frame, ROLL.onset[..., :1]),), {}, ValueError,
          r"onset must have the shape of frame, \[1, 1, 1, 2, 2\]: got \[1, 1, 1, 2, 1\]"),
         ((ROLL, LOGITS[..., :1]), {}, ValueError, "logits must have the shape of frame"),
-        ((ROLL, LOGITS.long()), {}, TypeError, "logits must be float32, float64, float16 or bfloat16: got torch.int64"),
+        ((ROLL, LOGITS.long()), {}, TypeError, "logits must be float32, .* or bfloat16: got torch.int64"),
         ((ROLL, "logits"), {}, TypeError, "logits must be a tensor: got str"),
         ((torch.zeros(1, 1, 1, 1, 129).bool(),), {}, ValueError, "P must be at most 128: got 129"),
-        ((ROLL,), {"max_pitches": 1}, ValueError, "max_pitches needs logits to choose by: got max_pitches=1 without"),
+        ((ROLL,), {"max_pitches": 1}, ValueError, "needs logits to choose by: got max_pitches=1 without"),
         ((ROLL,), {"min_steps": 0}, ValueError, "min_steps must be at least 1, and below .*: got 0"),
-        ((ROLL,), {"max_gap_steps": -1}, ValueError, "max_gap_steps must be at least 0, and below .*: got -1"),
-        ((ROLL,), {"max_gap_steps": 2**63}, ValueError, "max_gap_steps must be at least 0, and below .*: got 92233"),
+        ((ROLL,), {"max_gap_steps": -1}, ValueError, "max_gap_steps must be at least 0, .*: got -1"),
+        ((ROLL,), {"max_gap_steps": 2**63}, ValueError, "max_gap_steps must be .* below .*: got 92233"),
         ((ROLL, LOGITS), {"max_pitches": -1}, ValueError, "max_pitches must be at least 0"),
         ((ROLL,), {"min_steps": 1.5}, TypeError, "min_steps must be an integer: got float"),
         ((ROLL,), {"min_steps": None}, TypeError, "min_steps must be an integer: got NoneType"),
         ((ROLL,), {"max_pitches": ["all"]}, TypeError, "max_pitches must be an integer or None: got str"),
-        ((ROLL,), {"min_steps": [1, 2]}, ValueError, "min_steps must have one entry for each of 1 tracks: got 2"),
+        ((ROLL,), {"min_steps": [1, 2]}, ValueError, "min_steps must have one entry for each .* 1 tracks: got 2"),
     ],
 )
 def test_bad_arguments(arguments, limits, error, message):

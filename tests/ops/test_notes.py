@@ -1,4 +1,4 @@
-"""notes and roll_from_notes: what they mean, their kernels against a loop over cells, bool and packed, bad input."""
+"""notes and roll_from_notes: what they mean, their kernels against loops over cells, bool and packed, bad input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from musegan.roll import Roll
 from tests.ops.kernels import kernels, need_native
 
 SHAPES = st.tuples(*[st.integers(1, 2)] * 3, st.integers(1, 5), st.integers(1, 3))    # N, K, B, T, P
-LARGER = st.tuples(*[st.integers(0, 2)] * 3, st.integers(0, 7), st.sampled_from([0, 1, 8, 63, 64, 65, 84, 127, 128]))
+PITCHES = st.sampled_from([0, 1, 8, 63, 64, 65, 84, 127, 128])
+LARGER = st.tuples(*[st.integers(0, 2)] * 3, st.integers(0, 7), PITCHES)
 
 
 @st.composite
@@ -98,7 +99,8 @@ def test_a_note_goes_on_over_the_bar_line():
 
 def test_order_is_sample_track_start_pitch():
     frame = torch.ones(2, 2, 1, 1, 2, dtype=torch.bool)
-    assert notes(Roll(frame, frame))[:, :3].tolist() == [[n, k, p] for n in (0, 1) for k in (0, 1) for p in (0, 1)]
+    order = [[n, k, p] for n in (0, 1) for k in (0, 1) for p in (0, 1)]
+    assert notes(Roll(frame, frame))[:, :3].tolist() == order
 
 
 @settings(max_examples=80, deadline=None)
@@ -240,7 +242,8 @@ def test_notes_of_other_integers(dtype):
 def test_opcheck():
     frame = torch.rand(2, 2, 2, 3, 9, generator=torch.Generator().manual_seed(0)) < 0.4
     op = torch.ops.musegan
-    for arguments in ((frame, frame, 9), (frame.transpose(3, 4), None, 3), (packed(frame), packed(frame), 9), (frame[:0], None, 9)):
+    bits = packed(frame)
+    for arguments in ((frame, frame, 9), (frame.transpose(3, 4), None, 3), (bits, bits, 9), (frame[:0], None, 9)):
         torch.library.opcheck(op.notes.default, arguments)
     for as_bits in (False, True):
         torch.library.opcheck(op.roll_from_notes.default, (notes(frame), list(frame.shape), as_bits))
@@ -356,14 +359,15 @@ NOTE = torch.tensor([[0, 0, 0, 0, 1]])
         ((NOTE, [1, 1, 1, 1]), "shape must be .*: got 4 axes"),
         ((NOTE, [1, 1, -1, 1, 1]), "shape must not be negative"),
         ((NOTE, [1, 1, 1, 1, 129]), "P must be at most 128: got 129"),
-        ((NOTE, [1, 0, 1, 1, 1]), "a note must lie within the roll and last a step: got 1 notes for an empty roll"),
+        ((NOTE, [1, 0, 1, 1, 1]), "within the roll and last a step: got 1 notes for an empty roll"),
         ((NOTE, [0, 2**40, 2**40, 2**40, 1]), "."),
         ((NOTE, [2**40, 2**40, 2**40, 1, 1]), "."),
         *(
             ((torch.tensor([note]), [1, 1, 2, 4, 1]), r"within the roll and last a step: got \[")
             for note in (
-                [1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 1], [0, 0, 0, 8, 9], [0, 0, 0, 0, 9], [0, 0, 0, 3, 3],
-                [-1, 0, 0, 0, 1], [0, -1, 0, 0, 1], [0, 0, -1, 0, 1], [0, 0, 0, -1, 1], [0, 0, 0, 2, -(2**63)],
+                [1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 1], [0, 0, 0, 8, 9], [0, 0, 0, 0, 9],
+                [-1, 0, 0, 0, 1], [0, -1, 0, 0, 1], [0, 0, -1, 0, 1], [0, 0, 0, -1, 1], [0, 0, 0, 3, 3],
+                [0, 0, 0, 2, -(2**63)],
             )
         ),
     ],
