@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import math
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.compiling import compiled
 from musegan import ops
 
 Call = Callable[[], object]
@@ -22,7 +21,6 @@ Call = Callable[[], object]
 REFERENCE, COMPILED, MEMORY_LIMIT = "reference", "compiled reference", "memory limit"
 WARM_UP_ROUNDS = 2
 MIN_SAMPLE_SECONDS = 1e-3    # a shorter call is repeated until a sample lasts this long
-COMPILE_SECONDS = 60    # what a compiled reference may take until its first result
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,8 @@ def ways_of(case: Case, levels: list[str], compile_reference: bool) -> dict[str,
     ways = {f"native@{level}": Way(case.native, level) for level in levels}
     ways[REFERENCE] = Way(case.reference)
     if compile_reference and case.compiled:
-        ways[COMPILED] = _compiled(case)
+        call, reason = compiled(case.reference, same_bits)
+        ways[COMPILED] = Way(call, reason=reason)
     ways |= {rival.name: Way(rival.call, share=rival.share) for rival in case.rivals}
     ways[MEMORY_LIMIT] = Way(_memory_limit(case.bytes_read, case.bytes_written))
     return ways
@@ -117,6 +116,7 @@ def check_equal(case: Case, ways: dict[str, Way]) -> None:
     for name, way in ways.items():
         if way.level:
             _native().use_cpu_level(way.level)
+        if way.level or name == COMPILED and way.call is not None:
             assert same_bits(expected, way.call()), f"{case.op}: {name} and the reference differ"
     for rival in case.rivals:
         assert rival.agrees(expected, rival.call()), f"{case.op}: {rival.name} and the reference differ"
@@ -125,6 +125,8 @@ def check_equal(case: Case, ways: dict[str, Way]) -> None:
 def measure(ways: dict[str, Way], repeats: int) -> None:
     """Fills the seconds of each way that is not left out, all taking turns."""
     ways = {name: way for name, way in ways.items() if way.call is not None}
+    for way in ways.values():
+        way.seconds = []    # not those with another number of threads
     n_calls = dict.fromkeys(ways, 1)
     for i in range(WARM_UP_ROUNDS + repeats):
         for name, way in ways.items():
@@ -199,36 +201,6 @@ def _memory_limit(bytes_read: int, bytes_written: int) -> Call:
     source = torch.ones(max(1, bytes_read // 4))
     target = torch.empty(bytes_written, dtype=torch.uint8)
     return lambda: (source.sum(), target.zero_())
-
-
-def _compiled(case: Case) -> Way:
-    """The compiled reference, or why there is none."""
-
-    def out_of_time(*_):
-        raise TimeoutError(f"not compiled in {COMPILE_SECONDS} s")
-
-    torch._dynamo.reset()
-    torch._logging.set_logs(dynamo=logging.ERROR)    # not each break of the graph
-    torch._inductor.config.cpp.dynamic_threads = True    # or it would keep today's number of threads
-    before = signal.signal(signal.SIGALRM, out_of_time)
-    signal.alarm(COMPILE_SECONDS)
-    try:
-        call = torch.compile(case.reference)
-        for _ in range(2):    # the second one compiles for what changed since the first
-            equal = same_bits(case.reference(), call())
-    except Exception as err:    # whatever it is: the line of this way tells it
-        return Way(None, reason=_reason(err))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    return Way(call) if equal else Way(None, reason="its result differs from the reference's")
-
-
-def _reason(err: Exception) -> str:
-    """Name and first line of an error, or the first line in which a compiler calls it one."""
-    lines = str(err).strip().splitlines() or [""]
-    told = next((line.partition("error: ")[2] for line in lines if "error: " in line), lines[0])
-    return f"{type(err).__name__}: {told[:200]}"
 
 
 def _native():

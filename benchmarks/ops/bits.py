@@ -42,7 +42,7 @@ def _unpack(size: str, frame: Tensor) -> Case:
     return Case(
         "unpack", size, tuple(frame.shape), torch.float32,
         native=lambda: ops.unpack(packed, n_pitches, dtype=torch.float32),
-        reference=lambda: bits._unpack_reference(packed, n_pitches, True),
+        reference=lambda: bits.unpack_reference(packed, n_pitches, True),
         rivals=(
             Rival(
                 "np.unpackbits(...).astype(np.float32)",
@@ -61,26 +61,27 @@ def _gather(size: str, bars: Tensor, shape: tuple[int, ...]) -> Case:
     generator = torch.Generator().manual_seed(2)
     starts = torch.randint(len(bars) - n_bars + 1, (n_phrases,), generator=generator)
     semitones = torch.randint(-5, 7, (n_phrases,), generator=generator)
-    is_drum = torch.tensor([track.is_drum for track in SPEC.tracks])
-    moves = torch.where(is_drum, 0, semitones[:, None])    # [N, K]
+    is_drum = [track.is_drum for track in SPEC.tracks]
+    moves = torch.where(torch.tensor(is_drum), 0, semitones[:, None])    # [N, K]
 
     def by_numpy() -> Tensor:
         index = starts.numpy()[:, None] + np.arange(n_bars)
         packed = bars.numpy()[index].swapaxes(1, 2)    # [N, K, B, T, bytes]
         cells = np.unpackbits(packed, axis=-1, count=n_pitches)
+        pitched = ~np.array(is_drum)
         for phrase, move in zip(cells, semitones.tolist()):
-            moved = np.roll(phrase[~is_drum.numpy()], move, axis=-1)
-            moved[..., slice(move) if move >= 0 else slice(move, None)] = 0
-            phrase[~is_drum.numpy()] = moved
+            moved = np.roll(phrase[pitched], move, axis=-1)
+            moved[..., slice(move) if move >= 0 else slice(move, None)] = 0    # what wrapped
+            phrase[pitched] = moved
         return torch.from_numpy(cells.astype(np.float32))
 
     n_cells = int(np.prod(shape))
     return Case(
         "gather_phrases", size, shape, torch.float32,
         native=lambda: ops.gather_phrases(
-            bars, starts, n_bars, n_pitches, semitones=semitones, is_drum=is_drum, dtype=torch.float32
+            [bars], starts, n_bars, n_pitches, semitones=semitones, is_drum=is_drum, dtype=torch.float32
         ),
-        reference=lambda: bits._gather_reference([bars], starts, moves, n_bars, n_pitches, True),
+        reference=lambda: bits._gather_phrases_reference([bars], starts, moves, n_bars, n_pitches, True),
         rivals=(Rival("numpy: index, unpackbits, roll", by_numpy, _same),),
         bytes_read=n_cells // n_pitches * -(-n_pitches // 8),
         bytes_written=4 * n_cells,

@@ -44,7 +44,7 @@ def _deterministic(size: str, x: Tensor, grad: Tensor) -> Case:
         return (hard - p).detach() + p
 
     def forward_reference(logits: Tensor) -> Tensor:
-        return neurons._deterministic_neuron_reference(logits, SLOPE)
+        return neurons._neuron_reference(logits, SLOPE)
 
     neuron = lambda: ops.deterministic_neuron(x, slope=SLOPE)    # noqa: E731
     return _case("deterministic neuron", size, x, grad, neuron, forward_reference, straight_through, _close)
