@@ -48,20 +48,39 @@ NOTES = st.lists(st.lists(st.integers(-1, 6), min_size=5, max_size=5), max_size=
     lambda rows: torch.tensor(rows, dtype=torch.int64).view(-1, 5)
 )
 ANY, MAYBE = tensors(), st.none() | tensors()
+
+
+@st.composite
+def fitting(draw, *, logits=False, limits=False):
+    """A frame plane, an onset plane or None, and where wanted logits or None and limits, that fit each other."""
+    frame = draw(PLANES)
+    onset = draw(st.sampled_from([None, frame, ~frame]))
+    arguments = [frame, onset]
+    if logits:
+        arguments.append(draw(st.sampled_from([None, frame.float(), frame.half()])))
+    if limits:
+        table = [[draw(NUMBERS) for _ in range(3)] for _ in range(frame.shape[1])]
+        arguments.append(torch.tensor(table, dtype=torch.int64).view(-1, 3))
+    else:
+        arguments.append(frame.shape[-1])
+    return tuple(arguments)
+
+
 RAW = {
     "threshold": st.tuples(ANY, FLOATS, MAYBE, st.booleans()),
     "bernoulli": st.tuples(ANY, NUMBERS, NUMBERS, MAYBE, st.booleans()),
     "neuron": st.tuples(ANY, FLOATS),
     "stochastic_neuron": st.tuples(ANY, FLOATS, NUMBERS, NUMBERS),
-    "neuron_backward": st.tuples(ANY, ANY, FLOATS),
+    "neuron_backward": st.tuples(ANY, ANY, FLOATS) | ANY.flatmap(lambda x: st.tuples(st.just(x), st.just(x), FLOATS)),
     "pack": st.tuples(ANY),
     "unpack": st.tuples(ANY | BITS, NUMBERS, st.booleans()),
     "gather_phrases": st.tuples(
         st.lists(BITS | ANY, max_size=2), LONGS | ANY, tensors(2, (torch.int64,)) | ANY, st.integers(-1, 3), NUMBERS,
         st.booleans(),
     ),
-    "cleanup": st.tuples(PLANES | ANY, st.none() | PLANES, MAYBE, tensors(2, (torch.int64,)) | ANY),
-    "notes": st.tuples(PLANES | ANY, st.none() | PLANES, NUMBERS),
+    "cleanup": fitting(logits=True, limits=True)
+    | st.tuples(PLANES | ANY, st.none() | PLANES, MAYBE, tensors(2, (torch.int64,)) | ANY),
+    "notes": fitting() | st.tuples(PLANES | ANY, st.none() | PLANES, NUMBERS),
     "roll_from_notes": st.tuples(
         NOTES | ANY, st.lists(st.integers(-1, 9), min_size=5, max_size=5) | st.lists(NUMBERS, max_size=6), st.booleans()
     ),
