@@ -3,7 +3,14 @@
 
 // Packed bytes of up to 64 cells of which 64 may be read; what lies past the n is not taken.
 static inline uint64_t packed_word(const uint8_t* in, int n) {
+#if defined(MUSEGAN_AVX512)
+  const __m512i turn = _mm512_broadcast_i32x4(_mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8));
+  const __m512i cells = _mm512_maskz_loadu_epi8(~uint64_t{0} >> (64 - n), in);
+  const __m512i turned = _mm512_shuffle_epi8(cells, turn);  // within each byte to be
+  return _mm512_test_epi8_mask(turned, turned);
+#else
   return reversed_in_bytes(word_of_bytes(in, 64) & (~uint64_t{0} >> (64 - n)));
+#endif
 }
 
 static void pack(const uint8_t* in, int64_t n_rows, int64_t n, uint8_t* out) {
