@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import math
+import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,9 @@ Call = Callable[[], object]
 REFERENCE, COMPILED, MEMORY_LIMIT = "reference", "compiled reference", "memory limit"
 WARM_UP_ROUNDS = 2
 MIN_SAMPLE_SECONDS = 1e-3    # a shorter call is repeated until a sample lasts this long
+SETTLE_SECONDS = 0.02    # a shorter call is made once before each sample: its caches and memory, not its neighbour's
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4    # malloc.h
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,19 @@ def cpu_levels() -> list[str]:
     return list(_native().cpu_levels())[::-1] if ops.native_status().loaded else []
 
 
+def keep_memory() -> None:
+    """Lets this process keep the memory that it frees, for good; without glibc, nothing changes.
+
+    Otherwise glibc hands large blocks back to the system or keeps them as the history of the process has it, and fresh
+    pages made the same call up to three times as slow. Kept memory helps the rivals most, which have the most
+    temporaries.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 @contextlib.contextmanager
 def settings_kept() -> Iterator[None]:
     """Restores the number of threads and the CPU level."""
@@ -127,12 +146,18 @@ def measure(ways: dict[str, Way], repeats: int) -> None:
     ways = {name: way for name, way in ways.items() if way.call is not None}
     for way in ways.values():
         way.seconds = []    # not those with another number of threads
-    n_calls = dict.fromkeys(ways, 1)
+    n_calls, slow = dict.fromkeys(ways, 1), set()
     for i in range(WARM_UP_ROUNDS + repeats):
-        for name, way in ways.items():
+        order = random.Random(i).sample(sorted(ways), len(ways))    # so that none always follows the same other
+        for name in order:
+            way = ways[name]
             if way.level:
                 _native().use_cpu_level(way.level)
+            if name not in slow:
+                way.call()
             seconds = _time(way.call, n_calls[name])
+            if seconds > SETTLE_SECONDS:
+                slow.add(name)
             if i < WARM_UP_ROUNDS:
                 n_calls[name] = max(1, math.ceil(MIN_SAMPLE_SECONDS / seconds))
             else:
