@@ -1,26 +1,24 @@
 // Binary neurons: elements begin <= i < end of some logits to 0 and 1 in their own dtype, and the gradient.
 
-// Calls f with `data` as a pointer to its type; f is a generic lambda.
-template <typename F>
-static inline void as_typed(void* data, Dtype dtype, const F& f) {
-  switch (dtype) {
-    case Dtype::kFloat:
-      return f(static_cast<float*>(data));
-    case Dtype::kDouble:
-      return f(static_cast<double*>(data));
-    case Dtype::kHalf:
-      return f(static_cast<Half*>(data));
-    case Dtype::kBFloat16:
-      return f(static_cast<BFloat16*>(data));
-  }
+// 0 and 1 of a dtype, by the bits of its 1.
+template <typename U>
+static inline void write_ones(const bool* __restrict bits, int64_t n, U one, U* __restrict out) {
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(bits);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<U>(0 - static_cast<U>(bytes[i])) & one;
 }
 
-template <typename T>
-static inline void write_bits(const bool* bits, int64_t n, T* out) {
-  T zero_one[2];
-  from_float(0.0f, zero_one[0]);
-  from_float(1.0f, zero_one[1]);
-  for (int64_t i = 0; i < n; ++i) out[i] = bits[i] ? zero_one[1] : zero_one[0];
+// Writes n bits as elements begin to begin + n - 1.
+static inline void write_bits(const bool* bits, int64_t n, Dtype dtype, void* out, int64_t begin) {
+  switch (dtype) {
+    case Dtype::kFloat:
+      return write_ones<uint32_t>(bits, n, 0x3F800000u, static_cast<uint32_t*>(out) + begin);
+    case Dtype::kDouble:
+      return write_ones<uint64_t>(bits, n, 0x3FF0000000000000u, static_cast<uint64_t*>(out) + begin);
+    case Dtype::kHalf:
+      return write_ones<uint16_t>(bits, n, 0x3C00u, static_cast<uint16_t*>(out) + begin);
+    case Dtype::kBFloat16:
+      return write_ones<uint16_t>(bits, n, 0x3F80u, static_cast<uint16_t*>(out) + begin);
+  }
 }
 
 constexpr int64_t kNeuronChunk = 16 * kGroup;
@@ -30,7 +28,7 @@ static void neuron(const void* x, Dtype dtype, int64_t begin, int64_t end, void*
   for (int64_t i = begin; i < end; i += kNeuronChunk) {
     const int64_t n = kNeuronChunk < end - i ? kNeuronChunk : end - i;
     threshold(Logits{x, dtype, nullptr, 1}, 0, i, i + n, bits);
-    as_typed(out, dtype, [&](auto* typed) { write_bits(bits, n, typed + i); });
+    write_bits(bits, n, dtype, out, i);
   }
 }
 
@@ -48,9 +46,15 @@ static void stochastic_neuron(const void* x, Dtype dtype, float slope, int64_t s
       for (int64_t j = 0; j < n; ++j) buffer[j] = values[j] * slope;
       bernoulli(Logits{buffer, Dtype::kFloat, nullptr, 1}, seed, offset + i, 0, n, bits);
     }
-    as_typed(out, dtype, [&](auto* typed) { write_bits(bits, n, typed + i); });
+    write_bits(bits, n, dtype, out, i);
     i += n;
   }
+}
+
+// Apart, so that the compiler sees that nothing overlaps and uses vectors.
+static inline void neuron_gradients(const float* __restrict grad, const float* __restrict x, float slope, int64_t n,
+                                    float* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = neuron_gradient(grad[i], x[i], slope);
 }
 
 static void neuron_backward(const void* grad, const void* x, Dtype dtype, double slope, int64_t begin, int64_t end,
@@ -70,7 +74,7 @@ static void neuron_backward(const void* grad, const void* x, Dtype dtype, double
     const float* g = as_floats(grad, dtype, i, n, grads);
     const float* values = as_floats(x, dtype, i, n, logits);
     float* r = dtype == Dtype::kFloat ? static_cast<float*>(out) + i : result;
-    for (int64_t j = 0; j < n; ++j) r[j] = neuron_gradient(g[j], values[j], s);
+    neuron_gradients(g, values, s, n, r);
     if (dtype == Dtype::kHalf) {
       for (int64_t j = 0; j < n; ++j) from_float(r[j], static_cast<Half*>(out)[i + j]);
     } else if (dtype == Dtype::kBFloat16) {
