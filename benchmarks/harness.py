@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import math
+import platform
+import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
+from benchmarks.cases import Call, Case, same_bits
 from benchmarks.compiling import compiled
 from musegan import ops
-
-Call = Callable[[], object]
 
 REFERENCE, COMPILED, MEMORY_LIMIT = "reference", "compiled reference", "memory limit"
 WARM_UP_ROUNDS = 2
 MIN_SAMPLE_SECONDS = 1e-3    # a shorter call is repeated until a sample lasts this long
+SETTLE_SECONDS = 0.02    # a shorter call is made once before each sample: its caches and memory, not its neighbour's
 
-
-@dataclass(frozen=True)
-class Rival:
-    """What a user would otherwise write."""
-
-    name: str
-    """How tables and the chart call it."""
-    call: Call
-    """Takes nothing, gives its result."""
-    agrees: Callable[[object, object], bool]
-    """Tells whether the reference's result and this one's are equal, as far as the two can be."""
-    share: float = 1.0
-    """Share of the case's elements that it goes through, where all of them would take too long."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One op on one input, and the ways to it that are measured."""
-
-    op: str
-    """Name, with what sets this case apart from others of the op."""
-    size: str
-    """Label of the size: phrase, batch or long."""
-    shape: tuple[int, ...]
-    """Of the roll; times are told per element of it."""
-    dtype: torch.dtype
-    """Of the input."""
-    native: Call
-    """The public function; measured at each CPU level."""
-    reference: Call
-    """The op's definition in plain torch."""
-    bytes_read: int
-    """Size of the input."""
-    bytes_written: int
-    """Size of the result."""
-    rivals: tuple[Rival, ...] = ()
-    """The first is what speed-ups are told over; without one, the reference is."""
-    compiled: bool = False
-    """Measure the reference under torch.compile as well."""
-
-    @property
-    def rival(self) -> str:
-        """The way that speed-ups are told over."""
-        return self.rivals[0].name if self.rivals else REFERENCE
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4    # malloc.h
 
 
 @dataclass
@@ -84,6 +43,19 @@ class Way:
 def cpu_levels() -> list[str]:
     """The levels of native kernels that this CPU has, the best one first; none without the native library."""
     return list(_native().cpu_levels())[::-1] if ops.native_status().loaded else []
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory that it frees, for good; without glibc, nothing changes.
+
+    Otherwise glibc hands large blocks back to the system or keeps them as the history of the process has it, and fresh
+    pages made the same call up to three times as slow. Kept memory helps the rivals most, which have the most
+    temporaries.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextlib.contextmanager
@@ -127,12 +99,18 @@ def measure(ways: dict[str, Way], repeats: int) -> None:
     ways = {name: way for name, way in ways.items() if way.call is not None}
     for way in ways.values():
         way.seconds = []    # not those with another number of threads
-    n_calls = dict.fromkeys(ways, 1)
+    n_calls, slow = dict.fromkeys(ways, 1), set()
     for i in range(WARM_UP_ROUNDS + repeats):
-        for name, way in ways.items():
+        order = random.Random(i).sample(sorted(ways), len(ways))    # so that none always follows the same other
+        for name in order:
+            way = ways[name]
             if way.level:
                 _native().use_cpu_level(way.level)
+            if name not in slow:
+                way.call()
             seconds = _time(way.call, n_calls[name])
+            if seconds > SETTLE_SECONDS:
+                slow.add(name)
             if i < WARM_UP_ROUNDS:
                 n_calls[name] = max(1, math.ceil(MIN_SAMPLE_SECONDS / seconds))
             else:
@@ -168,21 +146,6 @@ def lines_of(case: Case, ways: dict[str, Way]) -> list[dict]:
         }
         lines.append(line if way.share == 1 else line | {"measured_share": way.share})
     return lines
-
-
-def same_bits(a, b) -> bool:
-    """Whether two tensors, or tuples of tensors, have equal dtypes, shapes and bits."""
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same_bits, a, b))
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    return torch.equal(*(plane.detach().contiguous().flatten().view(torch.uint8) for plane in (a, b)))
-
-
-def same_mean(a: Tensor, b: Tensor) -> bool:
-    """Whether the means of two random boolean (or 0 and 1) tensors are within five sigma of each other."""
-    sigma = (0.5 / a.numel()) ** 0.5    # of the difference, at most: each element has a variance of at most 1/4
-    return a.shape == b.shape and abs(a.double().mean() - b.double().mean()).item() < 5 * sigma
 
 
 def _time(call: Call, n_calls: int) -> float:

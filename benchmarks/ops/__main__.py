@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parse(argv)
     console = Console()
     measured = []
+    if not arguments.quick:
+        harness.keep_memory()
     with harness.settings_kept():
         for stem in arguments.stems:
             lines = list(measure(stem, arguments, console))

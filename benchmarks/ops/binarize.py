@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Rival, same_bits, same_mean
+from benchmarks.cases import Case, Rival, same_bits, same_mean
 from benchmarks.music import Sizes, logits
 from musegan import ops
 from musegan.ops import binarize

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Rival, same_bits
+from benchmarks.cases import Case, Rival, same_bits
 from benchmarks.music import SPEC, Sizes, packed_bars, phrases
 from musegan import ops
 from musegan.ops import bits

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.harness import Case
+from benchmarks.cases import Case
 from benchmarks.music import Sizes, phrases
 from musegan import ops
 from musegan.ops.cleanup import _cleanup_reference

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Rival, same_mean
+from benchmarks.cases import Case, Rival, same_mean
 from benchmarks.music import Sizes, logits
 from musegan import ops
 from musegan.ops import neurons

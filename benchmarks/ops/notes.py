@@ -10,7 +10,7 @@ import pypianoroll
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Rival, same_bits
+from benchmarks.cases import Case, Rival, same_bits
 from benchmarks.music import SPEC, Sizes, phrases
 from musegan import ops
 from musegan.ops.bits import pack_reference

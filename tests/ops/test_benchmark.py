@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import compiling, harness
-from benchmarks.harness import Case, Rival, same_bits, same_mean
+from benchmarks.cases import Case, Rival, same_bits, same_mean
 from benchmarks.ops import __main__ as command
 from benchmarks.ops import chart, notes
 from musegan import ops
