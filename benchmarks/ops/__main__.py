@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +30,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parse(argv)
     console = Console()
     measured = []
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if load is not None and load + max(arguments.threads) > (os.cpu_count() or 1) + 0.5:
+        console.print(f"[bold]Other processes keep the CPU busy (load {load:.1f}): times of many threads will be wrong.")
     if not arguments.quick:
         harness.keep_memory()
     with harness.settings_kept():
         for stem in arguments.stems:
-            lines = list(measure(stem, arguments, console))
+            lines = [line | {"load_before": load} for line in measure(stem, arguments, console)]
             console.print(table(stem, lines))
             measured += lines
 

@@ -1,6 +1,7 @@
 """The benchmark of the ops: equal results first, a line for each way, a chart."""
 
 import json
+import os
 import time
 from collections import Counter
 
@@ -75,6 +76,15 @@ def test_chart_of_one_known_line(tmp_path):
     assert [text.get_text() for text in axes.texts] == ["0.12", "pack", "np.packbits"]
     (bar, _) = axes.patches    # and the one of the legend
     assert bar.get_x() + bar.get_width() == 0.125
+
+
+def test_a_busy_machine_is_told_and_recorded(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, told in ((1.2, False), (1.8, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0, 0))
+        command.main(["cleanup", "--quick", "--threads", "1", "--out", str(tmp_path / "ops.jsonl")])
+        assert ("Other processes keep the CPU busy" in capsys.readouterr().out) == told
+        assert {line["load_before"] for line in command.read_lines(tmp_path / "ops.jsonl")} == {load}
 
 
 def test_stems_not_measured_keep_their_lines(tmp_path, quick_run):
