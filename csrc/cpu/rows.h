@@ -149,7 +149,9 @@ static inline void floats_of_word(uint64_t word, int n, float* out) {
     _mm256_storeu_ps(out + i, _mm256_and_ps(_mm256_castsi256_ps(found), _mm256_set1_ps(1.0f)));
   }
 #endif
-  for (; i < n; ++i) out[i] = float_of((0u - static_cast<uint32_t>(word >> i & 1)) & 0x3F800000u);
+  uint8_t cells[64];
+  bytes_of_word(i < n ? word >> i : 0, n - i, cells);
+  for (int j = 0; j < n - i; ++j) out[i + j] = static_cast<float>(cells[j]);
 #endif
 }
 
