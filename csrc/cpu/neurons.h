@@ -56,7 +56,7 @@ static inline void neuron_gradients(const float* __restrict grad, const float* _
                                     float* __restrict out) {
   int64_t i = 0;
 #if defined(MUSEGAN_AVX512)
-  // Blocks of four cache lines, while those of a while later are on their way: the division keeps too few loads in flight.
+  // Blocks of four cache lines, while those further on are on their way: the division keeps too few loads in flight.
   constexpr int64_t kBlock = 64, kAhead = 1024;
   for (; i + kBlock <= n; i += kBlock) {
     for (int64_t j = kAhead; j < kAhead + kBlock; j += 16) {
