@@ -85,6 +85,10 @@ def roll_from_notes(
             raise ValueError(f"{name} must not be negative: got {size}")
     _check_pitches_fit(n_pitches)
     table = notes.long()
+    if table.is_cuda and len(table):    # whose kernel leaves out what does not fit: it would have to wait to tell
+        sizes = table.new_tensor([n_samples, n_tracks, n_pitches, n_bars * steps_per_bar, n_bars * steps_per_bar + 1])
+        if bool(((table < 0) | (table >= sizes)).any() | (table[:, 4] <= table[:, 3]).any()):
+            _explain(table, shape)
     try:
         return Roll(*torch.ops.musegan.roll_from_notes(table, shape, packed))
     except RuntimeError as err:
