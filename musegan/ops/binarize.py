@@ -108,7 +108,7 @@ def bernoulli(
     elif not isinstance(at, (int, float)):
         raise TypeError(f"at must be a number or a tensor: got {type(at).__name__}")
     elif at != 0:
-        each = _block(torch.tensor(float(at), device=logits.device), logits).float()
+        each = _block(torch.tensor(float(at), dtype=torch.float32, device=logits.device), logits).float()
     return _as_output(torch.ops.musegan.bernoulli(logits, seed, offset, each, output == "bits"), output)
 
 
@@ -174,7 +174,9 @@ def _threshold_reference(logits: Tensor, at: float, each: Tensor | None, packed:
             as they fit.
     """
     x = logits if logits.dtype == torch.float64 else logits.float()
-    if each is None:
+    if x.numel() == 0:
+        result = torch.zeros(logits.shape, dtype=torch.bool, device=x.device)
+    elif each is None:
         bound = torch.tensor(at, dtype=torch.float64)
         result = x > (bound if logits.dtype == torch.float64 else _round_down(bound)).item()
     else:
