@@ -1,6 +1,6 @@
 // Binary neurons: 0 or 1 forward, the gradient of a sigmoid backward, on the CPU. Loops: cpu/neurons.h.
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "sampling.h"
 #include "tensors.h"
@@ -11,7 +11,8 @@ namespace {
 constexpr int64_t kGrain = 32768;  // elements a thread takes at least
 
 void check_slope(double slope) {
-  STD_TORCH_CHECK(std::isfinite(slope) && slope > 0, "slope must be a finite number above 0: got ", slope);
+  STD_TORCH_CHECK(slope > 0 && slope <= std::numeric_limits<float>::max(), "slope must be above 0, and a float32: got ",
+                  slope);
 }
 
 Tensor neuron(const Tensor& logits, double slope) {

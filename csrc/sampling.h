@@ -119,7 +119,7 @@ MUSEGAN_INLINE bool undecided(float top, float d) {
 
 struct Key {
   uint32_t k0, k1;
-  MUSEGAN_HOST_DEVICE static Key of_seed(int64_t seed) {
+  MUSEGAN_INLINE Key of_seed(int64_t seed) {
     const uint64_t bits = static_cast<uint64_t>(seed);
     return {static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32)};
   }

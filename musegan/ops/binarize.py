@@ -41,8 +41,8 @@ Output = Literal["bool", "uint8", "bits"]
 def threshold(logits: Tensor, at: float | Tensor = 0.0, output: Output = "bool") -> Tensor:
     """True where a logit is greater than `at`, compared as real numbers.
 
-    Every dtype converts exactly to float64, and so do the two sides of the comparison: `at` is not
-    rounded to the dtype of the logits.
+    Both sides of the comparison are float64, which every dtype of logits converts to exactly: `at` is not rounded
+    to the dtype of the logits. (An integer `at` beyond 2^53 is rounded to float64.)
 
     Args:
         logits: any shape; float32, float64, float16 or bfloat16. NaN gives False.

@@ -5,13 +5,13 @@ Source: Dong and Yang 2018 (BinaryMuseGAN); the slope-adjusted straight-through 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from musegan.ops import _library
 from musegan.ops.binarize import LOG2_E, _bernoulli_reference, _check_logits, check_stream, exp2
+
+_MAX_SLOPE = torch.finfo(torch.float32).max
 
 
 def deterministic_neuron(logits: Tensor, slope: float = 1.0) -> Tensor:
@@ -29,7 +29,7 @@ def deterministic_neuron(logits: Tensor, slope: float = 1.0) -> Tensor:
         0 and 1 in the dtype and shape of the logits, contiguous.
     Raises:
         TypeError: `logits` is not a tensor of these dtypes, or `slope` is not a number.
-        ValueError: `slope` is not a finite number above 0.
+        ValueError: `slope` is not above 0, or too large for float32.
     """
     _check_logits(logits)
     return torch.ops.musegan.neuron(logits, _checked_slope(slope))
@@ -58,8 +58,8 @@ def stochastic_neuron(logits: Tensor, seed: int, offset: int = 0, slope: float =
 def _checked_slope(slope: float) -> float:
     if not isinstance(slope, (int, float, torch.SymFloat)) or isinstance(slope, bool):
         raise TypeError(f"slope must be a number: got {type(slope).__name__}")
-    if not (slope > 0 and slope < math.inf):
-        raise ValueError(f"slope must be a finite number above 0: got {slope}")
+    if not 0 < slope <= _MAX_SLOPE:
+        raise ValueError(f"slope must be above 0, and a float32: got {slope}")
     return float(slope)
 
 
@@ -105,12 +105,15 @@ def _keep_both(ctx, inputs: tuple, output: Tensor) -> None:
 
 
 def _double_backward(ctx, grad: Tensor) -> tuple:
-    """d/dgrad and d/dlogits of grad * s * p (1 - p), by the derivative s p (1 - p) (1 - 2 p) of the latter."""
+    """d/dgrad and d/dlogits of grad * s p (1 - p); the latter is grad * s^2 p (1 - p) (1 - 2 p).
+
+    1 - p as sigmoid(-y) and 1 - 2 p as -tanh(y / 2) lose nothing where p is near 1; 16-bit dtypes in float32.
+    """
     first_grad, logits = ctx.saved_tensors
     to_grad = torch.ops.musegan.neuron_backward(grad, logits, ctx.slope)
-    p = torch.sigmoid(logits * ctx.slope)
-    to_logits = grad * first_grad * ctx.slope**2 * p * (1 - p) * (1 - 2 * p)
-    return to_grad, to_logits, None
+    y = (logits if logits.dtype == torch.float64 else logits.float()) * ctx.slope
+    curve = -(ctx.slope * torch.sigmoid(y)) * (ctx.slope * torch.sigmoid(-y)) * torch.tanh(y / 2)
+    return to_grad, (curve * grad * first_grad).to(logits.dtype), None
 
 
 _library.define(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from musegan.ops import _library
-from musegan.ops.bits import MAX_PITCHES, pack_reference
+from musegan.ops.bits import MAX_PITCHES, pack_reference, unpack_reference
 from musegan.roll import Roll, check_shape
 
 COLUMNS = ("sample", "track", "pitch_index", "start_step", "end_step")
@@ -139,17 +139,11 @@ def _explain(notes: Tensor, shape: list[int]) -> None:
     raise ValueError("end_step must be after start_step") from None
 
 
-def _unpacked(plane: Tensor, n_pitches: int) -> Tensor:
-    """Cells of packed bits: [..., ceil(P / 8)] uint8 to [..., P] bool."""
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=plane.device)
-    return ((plane.unsqueeze(-1) >> shifts) & 1).flatten(-2)[..., :n_pitches].bool()
-
-
 def _notes_reference(frame: Tensor, onset: Tensor | None, n_pitches: int) -> Tensor:
     """`notes` in plain torch; refuses a silent onset with RuntimeError, as the native kernel does."""
     if frame.dtype == torch.uint8:
-        frame = _unpacked(frame, n_pitches)
-        onset = None if onset is None else _unpacked(onset, n_pitches)
+        frame = unpack_reference(frame, n_pitches, False)
+        onset = None if onset is None else unpack_reference(onset, n_pitches, False)
     onset = torch.zeros_like(frame) if onset is None else onset
     if bool((onset & ~frame).any()):
         raise RuntimeError(_ONSET_RULE)

@@ -269,6 +269,48 @@ def test_filter_margin_holds_for_every_float(native, level):
     assert worst == 0 if level == "generic" else 0 < worst + 2**-22 < native.filter_margin()
 
 
+def test_float16_subnormals_stay_where_torch_flushes_those_of_float32(level):
+    x = torch.cat([torch.arange(1, 1100, dtype=torch.int16).view(torch.float16)] * 2)
+    x[1099:] *= -1
+    before = ops.threshold(x), ops.bernoulli(x, 3)
+    assert before[0].sum() == 1099
+    try:
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this CPU cannot flush subnormals")
+        assert torch.equal(ops.threshold(x[:9]), before[0][:9])    # eight at once, and one alone
+        assert torch.equal(ops.threshold(x), before[0]) and torch.equal(ops.bernoulli(x, 3), before[1])
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_every_float16_converts_as_torch_converts_it(level):
+    """By the threshold at its own value: x > at is False there and True just below."""
+    x = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.float16)
+    x = x[x.isfinite()]
+    below = x.double().nextafter(torch.full((), -math.inf, dtype=torch.float64))
+    assert not ops.threshold(x, x.double()).any() and ops.threshold(x, below).all()
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 0, 5)])
+def test_nothing_gives_nothing(shape):
+    x = torch.empty(shape)
+    for at in (0.0, torch.tensor(0.0), torch.zeros(shape[-1])):
+        for name, kernel in kernels("threshold", binarize._threshold_reference):
+            each = binarize._block(at, x) if isinstance(at, Tensor) else None
+            assert kernel(x, 0.0, each, False).shape == shape, name
+        assert ops.threshold(x, at).shape == ops.bernoulli(x, 0, at=at).shape == shape
+
+
+def test_a_number_to_take_off_is_float32_whatever_the_default():
+    x = some_logits(20_000)
+    wanted = ops.bernoulli(x, 3, at=torch.tensor(0.3))
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        assert torch.equal(ops.bernoulli(x, 3, at=0.3), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_number_of_threads_does_not_matter(level, one_thread):
     x = some_logits(1_000_001)
     wanted = ops.bernoulli(x, 2, 77), ops.threshold(x)

@@ -371,3 +371,15 @@ def test_the_native_kernel_refuses_for_itself(arguments, message):
     need_native()
     with pytest.raises(RuntimeError, match=message):
         torch.ops.musegan.cleanup(*arguments)
+
+
+def test_export_and_vmap():
+    class Module(torch.nn.Module):
+        def forward(self, frame, logits):
+            return ops.cleanup(Roll(frame, frame), logits, min_steps=2, max_pitches=2)
+
+    logits = torch.randn(3, 2, 2, 4, 12, generator=torch.Generator().manual_seed(0))
+    exported = torch.export.export(Module(), (logits > 0, logits)).module()
+    assert all(torch.equal(a, b) for a, b in zip(exported(logits > 0, logits), Module()(logits > 0, logits)))
+    each = torch.vmap(lambda frame: ops.cleanup(frame.unsqueeze(0), min_steps=2))(logits > 0)
+    assert torch.equal(each.squeeze(1), ops.cleanup(logits > 0, min_steps=2))

@@ -95,6 +95,17 @@ def test_double_backward():
     torch.testing.assert_close(second, 1.3**2 * p * (1 - p) * (1 - 2 * p))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, *SIXTEEN_BIT])
+def test_double_backward_keeps_its_accuracy_where_the_neuron_is_sure(dtype):
+    x = torch.tensor([9.0, -9.0, 17.0, -17.0, 0.25, 20.0]).to(dtype).requires_grad_()
+    for slope in (1.0, 0.5, 300.0):
+        (first,) = torch.autograd.grad(ops.deterministic_neuron(x, slope), x, torch.ones_like(x), create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+        y = slope * x.detach().double()
+        exact = slope**2 * torch.sigmoid(y) * torch.sigmoid(-y) * -torch.tanh(y / 2)
+        torch.testing.assert_close(second, exact.to(dtype), rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-7)
+
+
 def test_a_third_order_gradient_needs_only_what_is_there():
     x = torch.linspace(-2, 2, 5, dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(ops.deterministic_neuron(x), x, torch.ones_like(x), create_graph=True)
@@ -160,9 +171,10 @@ def test_compile_export_vmap():
     [
         ((torch.zeros(3, dtype=torch.int64),), TypeError, "logits must be float32, float64, float16 or bfloat16: got"),
         ((torch.zeros(3), "1"), TypeError, "slope must be a number: got str"),
-        ((torch.zeros(3), 0.0), ValueError, "slope must be a finite number above 0: got 0.0"),
-        ((torch.zeros(3), math.nan), ValueError, "slope must be a finite number above 0: got nan"),
-        ((torch.zeros(3), math.inf), ValueError, "slope must be a finite number above 0: got inf"),
+        ((torch.zeros(3), 0.0), ValueError, "slope must be above 0, and a float32: got 0.0"),
+        ((torch.zeros(3), math.nan), ValueError, "slope must be above 0, and a float32: got nan"),
+        ((torch.zeros(3), math.inf), ValueError, "slope must be above 0, and a float32: got inf"),
+        ((torch.zeros(3), 1e39), ValueError, r"slope must be above 0, and a float32: got 1e\+39"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

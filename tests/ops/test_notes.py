@@ -376,3 +376,19 @@ def test_native_roll_from_notes_refuses_for_itself(arguments, message):
     need_native()
     with pytest.raises(RuntimeError, match=message):
         torch.ops.musegan.roll_from_notes(*arguments, False)
+
+
+def test_export_and_vmap():
+    class Module(torch.nn.Module):
+        def forward(self, frame):
+            found = notes(frame)
+            return found, *roll_from_notes(found, *frame.shape)
+
+    frame = torch.rand(2, 2, 2, 4, 12, generator=torch.Generator().manual_seed(0)) < 0.3
+    exported = torch.export.export(Module(), (frame,)).module()
+    for other in (frame, frame.flip(3)):    # with another number of notes, too
+        assert all(torch.equal(a, b) for a, b in zip(exported(other), Module()(other)))
+    twice = torch.stack([frame, frame])
+    assert torch.equal(torch.vmap(notes)(twice), torch.stack([notes(frame)] * 2))
+    with pytest.raises(ValueError, match="notes cannot run under vmap where examples give results of different sizes"):
+        torch.vmap(notes)(torch.stack([frame, torch.zeros_like(frame)]))
