@@ -8,6 +8,8 @@
 
 namespace musegan {
 
+constexpr int64_t kNoLimit = 128;  // max_pitches from here on keeps all
+
 // Columns of planes: one pitch of one track of one phrase, cell s of which lies at first + s * n_pitches.
 struct Columns {
   int64_t n_voices, n_tracks, n_steps, n_pitches;  // n_voices = N * K
@@ -61,7 +63,7 @@ __global__ void keep_strongest(Columns columns, const bool* filled, const T* log
     const int64_t track = modulo(quotient(row, columns.n_steps), columns.n_tracks);
     const int64_t max_pitches = limits[3 * track + 2];
     bool keep = filled[cell];
-    if (keep && max_pitches < pitches) {
+    if (keep && max_pitches < kNoLimit) {
       int64_t n_stronger = 0;
       for (int64_t p = 0; p < pitches && n_stronger < max_pitches; ++p) {
         const int64_t other = row * pitches + p;
