@@ -30,10 +30,12 @@ if CUDA_MODE not in ("0", "auto", "1"):
     raise SystemExit(f"MUSEGAN_CUDA must be 0, auto or 1: got {CUDA_MODE!r}")
 
 DEFINES = ["-DTORCH_TARGET_VERSION=0x020a000000000000", "-DTORCH_STABLE_ONLY"]  # stable ABI of torch 2.10
+# For tests of memory safety: MUSEGAN_SANITIZE=1 builds with AddressSanitizer and UndefinedBehaviorSanitizer.
+SANITIZE = os.environ.get("MUSEGAN_SANITIZE", "0") == "1"
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if SANITIZE else []
 FLAGS = [
     "-std=c++17",
-    "-O3",
-    "-g0",
+    *(["-O1", "-g1", "-fno-omit-frame-pointer", *SANITIZERS] if SANITIZE else ["-O3", "-g0"]),
     "-ffp-contract=off",  # one rounding per step: part of the definition of a sample
     "-fno-trapping-math",  # changes no value: lets g++ vectorize comparisons
     "-fvisibility=hidden",
@@ -110,7 +112,7 @@ extension = CppExtension(
         f'-DMUSEGAN_BUILD_FLAGS="{" ".join(FLAGS)}"',
         f'-DMUSEGAN_BUILD_TORCH="{torch.__version__}"',
     ],
-    extra_link_args=["-Wl,--as-needed", "-Wl,--strip-all"] if sys.platform == "linux" else [],
+    extra_link_args=SANITIZERS or (["-Wl,--as-needed", "-Wl,--strip-all"] if sys.platform == "linux" else []),
 )
 
 setup(

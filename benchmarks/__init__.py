@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m benchmarks.ops.binarize`; results are JSON lines in `benchmarks/results/`."""
+"""Benchmarks: `python -m benchmarks.ops`; results are JSON lines in `benchmarks/results/`."""

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kGrain = 32768;      // elements a thread takes at least
 constexpr int64_t kTile = 64 * kGroup;  // elements binarized at a time on their way to packed bits
 
-// Calls fill(begin, end, out) for all elements of x, by threads, and gives a roll [..., P] or its bits [..., ceil(P/8)].
+// Calls fill(begin, end, out) for all elements of x, by threads; gives a roll [..., P] or its bits [..., ceil(P/8)].
 template <typename Fill>
 Tensor binarized(const Tensor& x, bool packed, int64_t grain, const Fill& fill) {
   const int64_t n = x.numel();

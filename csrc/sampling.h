@@ -19,8 +19,10 @@
 #endif
 #if defined(__GNUC__)
 #define MUSEGAN_INLINE MUSEGAN_HOST_DEVICE static inline __attribute__((always_inline))
+#define MUSEGAN_NOINLINE __attribute__((noinline))
 #else
 #define MUSEGAN_INLINE MUSEGAN_HOST_DEVICE static inline
+#define MUSEGAN_NOINLINE
 #endif
 
 namespace musegan {

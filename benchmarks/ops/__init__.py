@@ -1,1 +1,1 @@
-"""One benchmark per op: equal results first, then rivals interleaved in one run."""
+"""Speed of the ops: a file for each gives its cases, `python -m benchmarks.ops` measures them."""

@@ -1,4 +1,5 @@
 // Logits of any dtype as float32.
+#pragma once
 
 // x[begin] .. x[begin + n) as float32: where they lie, or converted into `buffer`. float64 is rounded.
 static inline const float* as_floats(const void* data, Dtype dtype, int64_t begin, int64_t n, float* buffer) {

@@ -14,6 +14,9 @@ namespace {
 
 #include "binarize.h"
 #include "bits.h"
+#include "cleanup.h"
+#include "neurons.h"
+#include "notes.h"
 
 }  // namespace
 
@@ -26,10 +29,19 @@ const Level MUSEGAN_LEVEL = {
     denominators,
     filter_error,
     kFilterMargin,
+    // neurons
+    neuron,
+    stochastic_neuron,
+    neuron_backward,
     // bits
     pack,
     unpack,
     unpack_moved,
+    // notes
+    note_events,
+    write_notes,
+    // cleanup
+    cleanup,
 };
 
 }  // namespace musegan

@@ -1,4 +1,5 @@
 // Up to 128 cells of one time step as bits: bit p is pitch p.
+#pragma once
 
 struct Row {
   uint64_t low, high;  // pitches 0 to 63 and 64 to 127
@@ -31,6 +32,35 @@ static inline uint64_t reversed_in_bytes(uint64_t a) {
   return (a >> 4 & 0x0F0F0F0F0F0F0F0Fu) | (a & 0x0F0F0F0F0F0F0F0Fu) << 4;
 }
 
+// ---- up to 8 bytes; parts that overlap, since a memcpy of unknown size is a call ----
+
+static inline uint64_t load_bytes(const uint8_t* in, int n) {
+  uint64_t word = 0;
+  if (n >= 8) {
+    memcpy(&word, in, 8);
+  } else if (n >= 4) {
+    uint32_t first, last;
+    memcpy(&first, in, 4);
+    memcpy(&last, in + n - 4, 4);
+    word = first | static_cast<uint64_t>(last) << (8 * (n - 4));
+  } else {
+    for (int i = 0; i < n; ++i) word |= static_cast<uint64_t>(in[i]) << (8 * i);
+  }
+  return word;
+}
+
+static inline void store_bytes(uint64_t word, int n, uint8_t* out) {
+  if (n >= 8) {
+    memcpy(out, &word, 8);
+  } else if (n >= 4) {
+    const uint32_t first = static_cast<uint32_t>(word), last = static_cast<uint32_t>(word >> (8 * (n - 4)));
+    memcpy(out, &first, 4);
+    memcpy(out + n - 4, &last, 4);
+  } else {
+    for (int i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(word >> (8 * i));
+  }
+}
+
 // ---- words of up to 64 cells, one byte each; any byte but 0 is True ----
 
 static inline uint64_t word_of_bytes(const uint8_t* in, int n) {
@@ -47,10 +77,15 @@ static inline uint64_t word_of_bytes(const uint8_t* in, int n) {
     const __m256i zero = _mm256_cmpeq_epi8(cells, _mm256_setzero_si256());
     word |= static_cast<uint64_t>(~static_cast<uint32_t>(_mm256_movemask_epi8(zero))) << i;
   }
+  if (i + 16 <= n) {
+    const __m128i cells = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i));
+    const __m128i zero = _mm_cmpeq_epi8(cells, _mm_setzero_si128());
+    word |= static_cast<uint64_t>(~_mm_movemask_epi8(zero) & 0xFFFF) << i;
+    i += 16;
+  }
 #endif
   for (; i < n; i += 8) {
-    uint64_t cells = 0;
-    memcpy(&cells, in + i, n - i < 8 ? n - i : 8);
+    uint64_t cells = load_bytes(in + i, n - i);
     cells = (((cells & 0x7F7F7F7F7F7F7F7Fu) + 0x7F7F7F7F7F7F7F7Fu) | cells) >> 7 & 0x0101010101010101u;
     word |= (cells * 0x0102040810204080u) >> 56 << i;
   }
@@ -77,11 +112,18 @@ static inline void bytes_of_word(uint64_t word, int n, uint8_t* out) {
     const __m256i found = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(four, spread), bit), bit);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_and_si256(found, _mm256_set1_epi8(1)));
   }
+  if (i + 16 <= n) {
+    const __m128i two = _mm_shuffle_epi8(_mm_set1_epi32(static_cast<int>(word >> i)), _mm256_castsi256_si128(spread));
+    const __m128i one = _mm256_castsi256_si128(bit);
+    const __m128i found = _mm_cmpeq_epi8(_mm_and_si128(two, one), one);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_and_si128(found, _mm_set1_epi8(1)));
+    i += 16;
+  }
 #endif
   for (; i < n; i += 8) {
     uint64_t cells = ((word >> i & 0xFF) * 0x0101010101010101u) & 0x8040201008040201u;
     cells = (cells + 0x7F7F7F7F7F7F7F7Fu) >> 7 & 0x0101010101010101u;
-    memcpy(out + i, &cells, n - i < 8 ? n - i : 8);
+    store_bytes(cells, n - i, out + i);
   }
 #endif
 }
@@ -107,7 +149,9 @@ static inline void floats_of_word(uint64_t word, int n, float* out) {
     _mm256_storeu_ps(out + i, _mm256_and_ps(_mm256_castsi256_ps(found), _mm256_set1_ps(1.0f)));
   }
 #endif
-  for (; i < n; ++i) out[i] = float_of((0u - static_cast<uint32_t>(word >> i & 1)) & 0x3F800000u);
+  uint8_t cells[64];
+  bytes_of_word(i < n ? word >> i : 0, n - i, cells);
+  for (int j = 0; j < n - i; ++j) out[i + j] = static_cast<float>(cells[j]);
 #endif
 }
 
@@ -130,12 +174,13 @@ static inline void floats_of_row(Row row, int n, float* out) {
 
 // ceil(n / 8) packed bytes; what they hold past pitch n - 1 is ignored.
 static inline Row row_of_packed(const uint8_t* in, int n) {
-  uint64_t words[2] = {0, 0};
-  memcpy(words, in, (n + 7) / 8);
-  return Row{reversed_in_bytes(words[0]), reversed_in_bytes(words[1])} & first_pitches(n);
+  const int n_bytes = (n + 7) / 8;
+  const Row turned = {load_bytes(in, n_bytes), n_bytes > 8 ? load_bytes(in + 8, n_bytes - 8) : 0};
+  return Row{reversed_in_bytes(turned.low), reversed_in_bytes(turned.high)} & first_pitches(n);
 }
 
 static inline void packed_of_row(Row row, int n, uint8_t* out) {
-  const uint64_t words[2] = {reversed_in_bytes(row.low), reversed_in_bytes(row.high)};
-  memcpy(out, words, (n + 7) / 8);
+  const int n_bytes = (n + 7) / 8;
+  store_bytes(reversed_in_bytes(row.low), n_bytes, out);
+  if (n_bytes > 8) store_bytes(reversed_in_bytes(row.high), n_bytes - 8, out + 8);
 }

@@ -32,6 +32,7 @@ from torch import Tensor
 from musegan.data.bars import Bars
 from musegan.errors import UserError
 from musegan.files import atomic_write
+from musegan.ops import gather_phrases
 from musegan.roll import Roll, RollSpec
 
 SHARD_PATTERN = "shard-*.safetensors"
@@ -232,36 +233,22 @@ class PackedDataset:
         """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64."""
         return self._run_pieces[torch.searchsorted(self._run_stops, starts, right=True)]
 
-    def roll(self, starts: Tensor, n_bars: int) -> Roll:
+    def roll(self, starts: Tensor, n_bars: int, semitones: Tensor | None = None) -> Roll:
         """Reads phrases.
 
         Args:
             starts: [N] int64 first bars, as `phrase_starts` gives them.
             n_bars: B.
+            semitones: [N] int64, how far the pitched tracks of each phrase are moved up; what leaves the pitch range
+                is cut.
         Returns:
             Planes [N, K, B, T, P] bool.
         Raises:
             IndexError: a phrase leaves the data set.
         """
-        if len(starts) and not 0 <= int(starts.min()) <= int(starts.max()) <= self.n_bars - n_bars:
-            raise IndexError(f"phrases of {n_bars} bars must lie within the {self.n_bars} bars")
-        index = starts[:, None] + torch.arange(n_bars)    # [N, B]
-        return Roll(self._plane("frame", index), self._plane("onset", index))
-
-    def _plane(self, name: str, index: Tensor) -> Tensor:
-        """Bars [N, B] int64 of a plane as [N, K, B, T, P] bool."""
-        first_shard = getattr(self._shards[0], name)
-        if len(self._shards) == 1:
-            packed = first_shard[index]    # [N, B, K, T, ceil(P/8)]
-        else:
-            packed = first_shard.new_empty(*index.shape, *first_shard.shape[1:])
-            shard_of = torch.bucketize(index, torch.tensor(self._first_bars[1:]), right=True)
-            for s in shard_of.unique().tolist():
-                here = shard_of == s
-                packed[here] = getattr(self._shards[s], name)[index[here] - self._first_bars[s]]
-        packed = packed.transpose(1, 2).contiguous()    # [N, K, B, T, ceil(P/8)]
-        bits = np.unpackbits(packed.numpy(), axis=-1, count=self.spec.n_pitches)
-        return torch.from_numpy(bits.view(np.bool_))
+        planes = Roll([shard.frame for shard in self._shards], [shard.onset for shard in self._shards])
+        is_drum = [track.is_drum for track in self.spec.tracks]
+        return gather_phrases(planes, starts, n_bars, self.spec.n_pitches, semitones, is_drum)
 
 
 def split_pieces(names: list[str], validation_share: float) -> tuple[list[int], list[int]]:

@@ -51,7 +51,7 @@ class Phrases:
 
     def roll(self, index: Tensor) -> Roll:
         """The phrases at `index` [N] int64 as planes [N, K, B, T, P]."""
-        return transpose(self.dataset.roll(self.starts[index], self.n_bars), -self.shifts[index], self.dataset.spec)
+        return self.dataset.roll(self.starts[index], self.n_bars, semitones=-self.shifts[index])
 
     def batch(self, step: int, seed: int, size: int) -> Roll:
         """The batch of one step: each epoch passes through a permutation of its own."""

@@ -14,11 +14,13 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 import musegan
 from musegan.errors import UserError
@@ -54,13 +56,43 @@ class NativeStatus:
     """Why they were not loaded; empty where they were."""
 
 
-def define(schema: str, reference: Callable, fake: Callable) -> None:
-    """Adds an op: `schema` as torch writes it, its kernel in plain torch, and its shape function."""
+def define(schema: str, reference: Callable, fake: Callable, autograd: tuple[Callable, Callable] | None = None) -> None:
+    """Adds an op: `schema` as torch writes it, its kernel in plain torch, and its shape function.
+
+    Under `vmap` it runs once for each example, so that each result is that of a call of its own.
+
+    Args:
+        autograd: the functions `setup_context` and `backward` of `torch.library.register_autograd`, where the op
+            has a gradient.
+    """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
     _LIBRARY.impl(name, reference, "CompositeExplicitAutograd")
     torch.library.register_fake(f"musegan::{name}", fake, lib=_LIBRARY)
+    if autograd is not None:
+        torch.library.register_autograd(f"musegan::{name}", autograd[1], setup_context=autograd[0], lib=_LIBRARY)
+    torch.library.register_vmap(f"musegan::{name}", partial(_one_by_one, name), lib=_LIBRARY)
     _OPS.append(name)
+
+
+def _one_by_one(name: str, info, in_dims: tuple, *arguments):
+    """The vmap rule of op `name`: one call for each example, stacked along a new first axis."""
+
+    def example(argument, dim, i: int):
+        if isinstance(argument, (list, tuple)) and isinstance(dim, (list, tuple)):
+            return [example(a, d, i) for a, d in zip(argument, dim)]
+        return argument if dim is None else argument.select(dim, i)
+
+    op = getattr(torch.ops.musegan, name)
+    results = [op(*(example(a, d, i) for a, d in zip(arguments, in_dims))) for i in range(info.batch_size)]
+    if not results:
+        raise ValueError(f"{name} under vmap needs at least one example: got none")
+    try:
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        return tuple(torch.stack(parts) for parts in zip(*results)), (0,) * len(results[0])
+    except RuntimeError as err:
+        raise ValueError(f"{name} cannot run under vmap where examples give results of different sizes") from err
 
 
 def native_status() -> NativeStatus:

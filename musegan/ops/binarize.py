@@ -24,7 +24,7 @@ _MIN_BLOCK = 1024  # elements of a broadcast `at`, so that no kernel walks throu
 _MASK = 0xFFFFFFFF
 _TOP, _LOW = 0, 1  # third counter word: the top and the low 16 bits of v
 
-_LOG2_E = 1.4426950216293335  # float32
+LOG2_E = 1.4426950216293335  # float32
 _EXP2 = (  # 2^f on [-0.5, 0.5], highest power first; each exactly a float32
     0.001326472731307149,
     0.009671512991189957,
@@ -150,7 +150,11 @@ def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, seed: int) -> tuple[T
 
 def denominator(logits: Tensor) -> Tensor:
     """1 + exp(-x) in float32, by the steps that define `bernoulli`; NaN stays NaN."""
-    t = logits.to(torch.float32, copy=True).mul_(-_LOG2_E).clamp_(-126, 126)
+    return exp2(logits.to(torch.float32, copy=True).mul_(-LOG2_E).clamp_(-126, 126)).add_(1)
+
+
+def exp2(t: Tensor) -> Tensor:
+    """2^t of float32 in [-126, 126], by the steps that define `bernoulli`; overwrites `t`. NaN stays NaN."""
     n = t.round()
     f = t.sub_(n)
     p = f.mul(_EXP2[0])
@@ -159,7 +163,7 @@ def denominator(logits: Tensor) -> Tensor:
     p.add_(_EXP2[-1])
     exponent = n.nan_to_num_().to(torch.int32).bitwise_left_shift_(23)
     p.view(torch.int32).add_(exponent)
-    return p.add_(1)
+    return p
 
 
 def _threshold_reference(logits: Tensor, at: float, each: Tensor | None, packed: bool) -> Tensor:
@@ -246,7 +250,7 @@ def _half_words(blocks: Tensor, halves: Tensor, seed: int) -> Tensor:
     return word >> (halves % 2 * 16) & 0xFFFF
 
 
-def _check_logits(logits: Tensor, output: str) -> None:
+def _check_logits(logits: Tensor, output: str = "bool") -> None:
     if not isinstance(logits, Tensor):
         raise TypeError(f"logits must be a tensor: got {type(logits).__name__}")
     if logits.dtype not in DTYPES:

@@ -25,25 +25,27 @@ def cleanup(
 
     Each phrase and track by itself, along time through its bars, in this order:
 
-    0. A note starts where `onset` and `frame` are True, and where `frame` rises (before the first step all is silent).
+    0. A note starts where `onset` and `frame` are True, and where `frame` rises (before the first step all is
+       silent).
     1. A gap of at most `max_gap_steps` between two notes on one pitch is filled: they become one note, and what
        followed the gap starts no more. The silence before the first and after the last note of a pitch stays.
-    2. Of the cells that sound in one step, the `max_pitches` with the largest logits stay; of equal logits the lower
-       pitch, and NaN counts as -infinity. What sounds after a cell that fell silent starts there.
-    3. Notes shorter than `min_steps` fall silent. A note lasts until the next start on its pitch or until `frame`
-       falls.
+    2. Of the cells that sound in one step, the `max_pitches` with the largest logits stay; of equal logits the
+       lower pitch, and NaN counts as -infinity. What sounds after a cell that fell silent starts there.
+    3. Notes shorter than `min_steps` fall silent. A note lasts until the next start on its pitch or until
+       `frame` falls.
 
     The result has no note shorter than `min_steps` and no step with more than `max_pitches`. It may have gaps of
-    `max_gap_steps` and less, which 2 and 3 leave; so a second cleanup can change it again. With `max_gap_steps` = 0
-    a second one changes nothing.
+    `max_gap_steps` and less, which 2 and 3 leave, so that a second cleanup can change it again; with
+    `max_gap_steps` = 0 a second one changes nothing.
 
     Args:
-        roll: planes [N, K, B, T, P] bool, or a frame plane alone; P is at most 128. Onsets outside frame are ignored.
+        roll: planes [N, K, B, T, P] bool, or a frame plane alone; P is at most 128. Onsets outside frame are
+            ignored.
         logits: [N, K, B, T, P] float32, float64, float16 or bfloat16, what the roll was made of.
         min_steps: shortest note that stays, from 1.
         max_gap_steps: longest gap that is closed, from 0.
-        max_pitches: how many may sound at once, from 0; None for any number. This and the other limits are one for
-            all, or K, one for each track.
+        max_pitches: how many may sound at once, from 0; None for any number. This and the other limits are one
+            for all, or K, one for each track.
     Returns:
         What was given, changed: a roll, with an onset at every start, or a frame plane. Contiguous.
     Raises:
@@ -79,7 +81,8 @@ def _check_planes(frame: Tensor, onset: Tensor | None, logits: Tensor | None) ->
             raise TypeError(f"{name} must be bool: got {plane.dtype}")
         check_shape(name, plane)
         if plane.shape != frame.shape:
-            raise ValueError(f"{name} must have the shape of frame, {list(frame.shape)}: got {list(plane.shape)}")
+            shape, got = list(frame.shape), list(plane.shape)
+            raise ValueError(f"{name} must have the shape of frame, {shape}: got {got}")
         if plane.device != frame.device:
             raise ValueError(f"{name} must be on the device of frame, {frame.device}: got {plane.device}")
     if frame.shape[-1] > MAX_PITCHES:
@@ -98,7 +101,8 @@ def _per_track(name: str, limit, n_tracks: int, least: int, or_none: bool = Fals
         if value is None and or_none:
             limits[i] = MAX_PITCHES
         elif not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer{' or None' if or_none else ''}: got {type(value).__name__}")
+            rule = "an integer or None" if or_none else "an integer"
+            raise TypeError(f"{name} must be {rule}: got {type(value).__name__}")
         elif not least <= value < 2**63:
             raise ValueError(f"{name} must be at least {least}, and below 2^63: got {value}")
     return limits
@@ -114,14 +118,14 @@ def _cleanup_reference(
     Returns:
         The frame plane, and the onset plane: bool [0] where none was given.
     """
-    nothing = frame.new_empty(0)
+    shape = frame.shape
     if frame.numel() == 0:
-        return frame.clone(memory_format=torch.contiguous_format), nothing if onset is None else torch.empty_like(frame)
+        return frame.new_empty(shape), frame.new_empty(0 if onset is None else shape)
     sounds = frame.flatten(2, 3)    # [N, K, S, P], S = B T steps
     n_steps = sounds.shape[2]
     # No note and no gap is longer than all steps; int32 holds them.
-    limits = torch.stack([limits[:, 0].clamp(max=n_steps + 1), *limits[:, 1:].clamp(max=n_steps + MAX_PITCHES).T])
-    min_steps, max_gap_steps, max_pitches = limits.int().view(3, -1, 1, 1)    # [K, 1, 1] each
+    limits = limits.clamp(max=n_steps + MAX_PITCHES).int()
+    min_steps, max_gap_steps, max_pitches = limits.T[..., None, None]    # [K, 1, 1] each
     starts = sounds & ~_later(sounds)
     if onset is not None:
         starts |= sounds & onset.flatten(2, 3)
@@ -141,12 +145,12 @@ def _cleanup_reference(
     if bool((min_steps > 1).any()):
         start = _last_where(starts, step)
         goes_on = sounds & ~starts
-        end = _next_where(~goes_on, step)    # of a cell that goes on; a start's note ends where the next cell's does
+        end = _next_where(~goes_on, step)    # of a cell that goes on; a start ends where the cell after it does
         end = torch.where(starts, torch.nn.functional.pad(end, (0, 0, 0, 1), value=n_steps)[:, :, 1:], end)
         sounds = sounds & (end - start >= min_steps)
         starts &= sounds
-    shape = frame.shape
-    return sounds.reshape(shape).contiguous(), nothing if onset is None else starts.reshape(shape).contiguous()
+    starts = starts.reshape(shape).contiguous() if onset is not None else frame.new_empty(0)
+    return sounds.reshape(shape).contiguous(), starts
 
 
 def _later(plane: Tensor) -> Tensor:

@@ -23,17 +23,17 @@ def notes(roll: Roll | Tensor, n_pitches: int | None = None) -> Tensor:
     """Lists the notes of a roll.
 
     Args:
-        roll: planes [N, K, B, T, P] bool, or packed [N, K, B, T, ceil(P / 8)] uint8; or a frame plane alone, whose
-            notes start where it rises. P is at most 128.
+        roll: planes [N, K, B, T, P] bool, or packed [N, K, B, T, ceil(P / 8)] uint8; or a frame plane alone,
+            whose notes start where it rises. P is at most 128.
         n_pitches: P of packed planes, whose bits past it are ignored; for bool planes the last axis tells it.
     Returns:
         [n, 5] int64 on the device of the roll: sample, track, pitch_index (0 is the spec's lowest pitch),
         start_step, end_step. Steps count through the whole phrase (bar * T + step), half-open. Sorted by
         sample, track, start_step, pitch_index. [0, 5] for a silent or empty roll.
     Raises:
-        ValueError: a plane does not have five axes; planes differ in shape; P is above 128, missing, or not that of
-            the planes; an onset has no frame.
-        TypeError: a plane is neither bool nor uint8, planes differ in dtype, or `n_pitches` is not an integer.
+        ValueError: a plane does not have five axes; planes differ in shape; P is above 128, missing, or not that
+            of the planes; an onset has no frame.
+        TypeError: a plane is neither bool nor uint8, planes differ in dtype, or `n_pitches` is no integer.
     """
     frame, onset = roll if isinstance(roll, Roll) else (roll, None)
     n_pitches = _checked_pitches(frame, onset, n_pitches)
@@ -56,18 +56,19 @@ def roll_from_notes(
 ) -> Roll:
     """Draws notes into a roll: the inverse of `notes`.
 
-    Notes may come in any order and more than once. Where two on one pitch overlap, the later one cuts the earlier,
-    and the pitch sounds until the last of them ends.
+    Notes may come in any order and more than once. Where two on one pitch overlap, the later one cuts the
+    earlier, and the pitch sounds until the last of them ends.
 
     Args:
         notes: [n, 5] integers as `notes` gives them.
-        n_samples, n_tracks, n_bars, steps_per_bar, n_pitches: the shape N, K, B, T, P of the roll; P at most 128.
+        n_samples, n_tracks, n_bars, steps_per_bar, n_pitches: the shape N, K, B, T, P of the roll; P is at most
+            128.
         packed: gives bits instead of bools.
     Returns:
         Planes [N, K, B, T, P] bool, or packed [N, K, B, T, ceil(P / 8)] uint8, on the device of the notes.
     Raises:
-        ValueError: not [n, 5], a note that does not fit the shape, one that ends before it lasts a step, or a shape
-            that no roll has.
+        ValueError: not [n, 5], a note that does not fit the shape, one that ends before it lasts a step, or a
+            shape that no roll has.
         TypeError: the notes are not integers.
     """
     if not isinstance(notes, Tensor):
@@ -113,7 +114,8 @@ def _checked_pitches(frame: Tensor, onset: Tensor | None, n_pitches: int | None)
     _check_pitches_fit(n_pitches)
     expected = n_pitches if frame.dtype == torch.bool else (n_pitches + 7) // 8
     if frame.shape[-1] != expected:
-        raise ValueError(f"frame: expected rows of {expected} for n_pitches={n_pitches}, got {list(frame.shape)}")
+        shape = list(frame.shape)
+        raise ValueError(f"frame: expected rows of {expected} for n_pitches={n_pitches}, got {shape}")
     return n_pitches
 
 
@@ -195,7 +197,9 @@ def _roll_from_notes_fake(notes: Tensor, shape: list[int], packed: bool) -> tupl
     return notes.new_empty((*outer, row), dtype=dtype), notes.new_empty((*outer, row), dtype=dtype)
 
 
-_library.define("notes(Tensor frame, Tensor? onset, SymInt n_pitches) -> Tensor", _notes_reference, _notes_fake)
+_library.define(
+    "notes(Tensor frame, Tensor? onset, SymInt n_pitches) -> Tensor", _notes_reference, _notes_fake
+)
 _library.define(
     "roll_from_notes(Tensor notes, SymInt[] shape, bool packed) -> (Tensor, Tensor)",
     _roll_from_notes_reference,
