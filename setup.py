@@ -2,8 +2,8 @@
 
 `MUSEGAN_BUILD_EXT` chooses: 0 leaves the extension out, auto (the default) builds it and installs without it where
 that fails, 1 fails with it. A build without it leaves the reason in `musegan/_not_built.txt`, for `musegan info`.
-`MUSEGAN_CUDA` chooses likewise for the kernels that nvcc compiles (csrc/cuda/nvcc_build.py), where the extension is built at all:
-0, auto (the default: where there is an nvcc) or 1; the reason goes to `musegan/_cuda_not_built.txt`.
+`MUSEGAN_CUDA` chooses likewise for the kernels that nvcc compiles (csrc/cuda/nvcc_build.py), where the extension is
+built at all: 0, auto (the default: where there is an nvcc) or 1; the reason goes to `musegan/_cuda_not_built.txt`.
 Everything that is not about building is in pyproject.toml.
 """
 

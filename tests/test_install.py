@@ -132,7 +132,8 @@ def nvcc_that_fails(tmp_path) -> Path:
 
 
 def build_ext(source: Path, folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "setup.py", "build_ext", "--build-lib", str(folder), "--build-temp", str(folder / "temp")]
+    folders = ["--build-lib", str(folder), "--build-temp", str(folder / "temp")]
+    command = [sys.executable, "setup.py", "build_ext", *folders]
     return run(command, cwd=source, CXX="/bin/false", **variables)
 
 

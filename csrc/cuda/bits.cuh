@@ -29,8 +29,8 @@ struct Gathered {
   int64_t all_bars;  // of the data set
 };
 
-// Thread -> cell i of out -> (phrase, track, bar, step, pitch). Cells of bars in other shards are left to other launches;
-// cells of bars that the data set does not have are silent.
+// Thread -> cell i of out -> (phrase, track, bar, step, pitch). Cells of bars in other shards are left to other
+// launches; cells of bars that the data set does not have are silent.
 template <typename Out>
 __global__ void gather_cells(const __grid_constant__ Shards shards, Gathered shape, const int64_t* starts,
                              const int64_t* semitones, Out* out) {

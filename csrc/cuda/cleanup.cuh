@@ -54,9 +54,11 @@ __device__ inline float loudness(T x) {
   return value == value ? value : -INFINITY;
 }
 
-// Polyphony. Thread -> cell; counts the stronger cells that sound in its step. Without logits lower pitches are stronger.
+// Polyphony. Thread -> cell; counts the stronger cells that sound in its step. Without logits lower pitches are
+// stronger.
 template <typename T>
-__global__ void keep_strongest(Columns columns, const bool* filled, const T* logits, const int64_t* limits, bool* kept) {
+__global__ void keep_strongest(Columns columns, const bool* filled, const T* logits, const int64_t* limits,
+                               bool* kept) {
   const int64_t pitches = columns.n_pitches;
   for (int64_t cell = first_index(); cell < columns.count() * columns.n_steps; cell += index_stride()) {
     const int64_t row = quotient(cell, pitches), pitch = cell - row * pitches;

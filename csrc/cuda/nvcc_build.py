@@ -89,4 +89,5 @@ def run(command: list[str]) -> str:
         output = err.stdout + err.stderr
         print(" ".join(command), output, sep="\n", file=sys.stderr)  # pip -v shows it
         lines = [line for line in output.splitlines() if "error" in line] or output.splitlines() or ["no message"]
-        raise NvccError(f"{command[0]} failed: {lines[0].strip()} (MUSEGAN_CUDA=1 with pip -v shows the whole output)") from err
+        hint = "MUSEGAN_CUDA=1 with pip -v shows the whole output"
+        raise NvccError(f"{command[0]} failed: {lines[0].strip()} ({hint})") from err

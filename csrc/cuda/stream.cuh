@@ -6,7 +6,8 @@
 
 namespace musegan {
 
-// Element e of a group for logit x; `top` is the top half of its random number. The rest is drawn only where it decides.
+// Element e of a group for logit x; `top` is the top half of its random number. The low half is drawn only where it
+// decides.
 __device__ inline bool sample_of(float x, uint32_t top, uint64_t group, int e, Key key) {
   const float d = denominator(x), top_float = static_cast<float>(static_cast<int32_t>(top));
   if (!undecided(top_float, d)) return surely_one(top_float, d);

@@ -1,4 +1,5 @@
-// The kernels of csrc/cuda/*.cuh as plain functions for ctypes. Every integer is an int64_t; the first two are the grid.
+// The kernels of csrc/cuda/*.cuh as plain functions for ctypes. Every integer is an int64_t; the first two are the
+// grid.
 #include "cuda_shim.h"
 
 #include <type_traits>
@@ -124,7 +125,8 @@ void unpack(int64_t blocks, int64_t threads, const uint8_t* bits, int64_t n_rows
   launch(blocks, threads, unpack_cells<bool>, bits, n_rows, n_pitches, static_cast<bool*>(out));
 }
 
-// Up to two of the shards, bars first_bar <= bar < middle and middle <= bar < last, by one launch; `middle` == last: one.
+// One launch for one or two of the shards: bars first_bar <= bar < middle, and middle <= bar < last unless shard1 is
+// null.
 void gather_phrases(int64_t blocks, int64_t threads, const uint8_t* shard0, const uint8_t* shard1, int64_t first_bar,
                     int64_t middle, int64_t last, int64_t all_bars, const int64_t* starts, const int64_t* semitones,
                     int64_t n_phrases, int64_t n_tracks, int64_t n_bars, int64_t n_steps, int64_t n_pitches,

@@ -186,7 +186,8 @@ def test_conversions_of_16_bit_floats(kernels, dtype):
     assert equal(floats, halves.float())
 
     bits = torch.randint(-(2**31), 2**31, (200_000,), generator=generator(1), dtype=torch.int64).to(torch.int32)
-    between = (floats.view(torch.int32).long()[:, None] + torch.tensor([0, 1, 2**11, 2**12, 2**12 + 1, 2**15, -1])).int()
+    steps = torch.tensor([0, 1, 2**11, 2**12, 2**12 + 1, 2**15, -1])
+    between = (floats.view(torch.int32).long()[:, None] + steps).int()
     x = torch.cat([bits, between.flatten()]).view(torch.float32)
     rounded = torch.empty(len(x), dtype=dtype)
     kernels("from_floats", (1, 1), DTYPES[dtype], x, len(x), Out(rounded))
@@ -303,15 +304,16 @@ def test_gather_phrases(kernels, grid, n_pitches, as_float):
     shards, starts, semitones = some_phrases(n_pitches)
     wanted = NATIVE.gather_phrases(shards, starts, semitones.clamp(-128, 128), 3, n_pitches, as_float)
     shape = (len(starts), 3, 3, 4, n_pitches)
+    rest = (starts, semitones, *shape, int(as_float))
 
     out = torch.empty_like(wanted)    # by one launch
-    kernels("gather_phrases", grid, shards[0], shards[2], 0, 5, 12, 12, starts, semitones, *shape, int(as_float), Out(out))
+    kernels("gather_phrases", grid, shards[0], shards[2], 0, 5, 12, 12, *rest, Out(out))
     assert equal(out, wanted)
 
     out = torch.zeros_like(wanted) if as_float else ~wanted    # by one launch for each shard
-    kernels("gather_phrases", grid, shards[0], None, 0, 5, 5, 12, starts, semitones, *shape, int(as_float), InOut(out))
+    kernels("gather_phrases", grid, shards[0], None, 0, 5, 5, 12, *rest, InOut(out))
     assert not equal(out, wanted)
-    kernels("gather_phrases", grid, shards[2], None, 5, 12, 12, 12, starts, semitones, *shape, int(as_float), InOut(out))
+    kernels("gather_phrases", grid, shards[2], None, 5, 12, 12, 12, *rest, InOut(out))
     assert equal(out, wanted)
 
 
@@ -399,7 +401,8 @@ def test_notes_see_an_onset_in_silence(kernels, packed):
     if packed:
         frame, onset = NATIVE.pack(frame), NATIVE.pack(onset)
     misplaced = torch.zeros(1, dtype=torch.int64)
-    kernels("notes_count", (3, 32), int(packed), frame, onset, 2, 2, 5, Out(torch.empty(2, dtype=torch.int64)), InOut(misplaced))
+    counts = Out(torch.empty(2, dtype=torch.int64))
+    kernels("notes_count", (3, 32), int(packed), frame, onset, 2, 2, 5, counts, InOut(misplaced))
     assert misplaced == 1
 
 
@@ -410,7 +413,8 @@ def test_roll_from_notes(kernels, grid):
         notes = NATIVE.notes(*some_planes(shape, i), p)
         notes = torch.cat([notes, notes[::2] * torch.tensor([1, 1, 1, 0, 1])])    # some that overlap
         wanted = NATIVE.roll_from_notes(notes, shape, False)
-        unfit = [[-1, 0, 0, 0, 1], [n, 0, 0, 0, 1], [0, k, 0, 0, 1], [0, 0, p, 0, 1], [0, 0, 0, 1, b * t + 1], [0, 0, 0, 1, 1]]
+        unfit = [[-1, 0, 0, 0, 1], [n, 0, 0, 0, 1], [0, k, 0, 0, 1], [0, 0, p, 0, 1], [0, 0, 0, 1, b * t + 1]]
+        unfit += [[0, 0, 0, 1, 1], [0, 0, 0, -1, 1]]
         notes = torch.cat([notes, torch.tensor(unfit)])
         frame, onset = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
         kernels("notes_draw", grid, notes, len(notes), n, k, b * t, p, InOut(frame), InOut(onset))
@@ -452,7 +456,7 @@ def test_device_code_rounds_every_step(library, stem, operations, tmp_path):
     """No float32 operation is fused, approximated or flushed to zero."""
     if shutil.which("nvcc") is None or not CSRC.is_dir():
         pytest.skip("no nvcc, or not run from a source tree")
-    code = "import nvcc_build; print(*nvcc_build.FLAGS, *(f'-I{path}' for path in nvcc_build.include_paths()), sep='\\n')"
+    code = "from nvcc_build import *; print(*FLAGS, *(f'-I{path}' for path in include_paths()), sep='\\n')"
     flags = subprocess.run([sys.executable, "-c", code], cwd=CSRC / "cuda", capture_output=True, text=True, check=True)
     ptx = tmp_path / "kernels.ptx"
     command = ["nvcc", "-ptx", "-arch=compute_80", *flags.stdout.split(), "-o", str(ptx), f"{CSRC}/cuda/{stem}.cu"]
@@ -560,7 +564,7 @@ def test_gpu_takes_any_strides(gpu):
 
 @pytest.mark.cuda
 def test_gpu_runs_on_the_current_stream(gpu):
-    """A long wait on another stream comes first; kernels on any other than that one would read what is not there yet."""
+    """A long wait on another stream comes first: kernels elsewhere would read what is not there yet."""
     stream = torch.cuda.Stream(gpu)
     for name, *arguments in cases(torch.float32):
         op = getattr(NATIVE, name)
