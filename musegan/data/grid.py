@@ -9,12 +9,12 @@ dynamic programming".
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
-import symusic
 
-from musegan.data.midi import MidiError, note_arrays, seconds
+from musegan.data.events import Signature, Song, SongError, bar_lines, steady_tempo
 
 PULSES_PER_BEAT = (1, 2, 3, 4, 6)    # beats, eighths, triplets, sixteenths, sixteenth triplets
 MIN_OWN_FIT = 0.15    # human drumming to a metronome: nearly always more; ten converted files: 0.14 and less
@@ -38,15 +38,10 @@ class Grid(NamedTuple):
     """The resultant of its sixteenths."""
 
 
-def onset_ticks(score: symusic.Score) -> np.ndarray:
-    """When notes start, ascending int64 ticks; each note counts, so a chord weighs more."""
-    return np.sort(np.concatenate([note_arrays(track)[0] for track in score.tracks]))
-
-
-def quantisation_error(score: symusic.Score, steps_per_beat: int) -> np.ndarray:
-    """How far each note of a score starts from its step: float64 in [0, 0.5] steps, every note of every track."""
-    steps = onset_ticks(score) * steps_per_beat / score.ticks_per_quarter
-    return np.abs(steps - np.floor(steps + 0.5))
+def quantisation_error(song: Song, steps_per_quarter: int) -> np.ndarray:
+    """How far each note of a song starts from its step: float64 in [0, 0.5] steps, every note of every track."""
+    steps = song.notes.start * (steps_per_quarter / song.ticks_per_quarter)
+    return np.abs(steps - np.rint(steps))
 
 
 def resultant(times: np.ndarray, frequency: float) -> complex:
@@ -59,10 +54,18 @@ def resultant(times: np.ndarray, frequency: float) -> complex:
     return complex(np.exp(2j * np.pi * frequency * times).mean()) if len(times) else 0j
 
 
-def own_fit(score: symusic.Score) -> float:
-    """The best resultant among the pulses of a score's own beat, in [0, 1]."""
-    beats = onset_ticks(score) / score.ticks_per_quarter
-    return max(abs(resultant(beats, pulses)) for pulses in PULSES_PER_BEAT)
+def own_fit(song: Song) -> float:
+    """The best resultant among the pulses of a song's own beat, in [0, 1]; each note counts, so a chord weighs more."""
+    # Pulses divide the beat, so only the place within it matters.
+    place = np.bincount(song.notes.start % song.ticks_per_quarter, minlength=song.ticks_per_quarter)
+    return float(np.abs(place @ _pulses(song.ticks_per_quarter)).max() / len(song.notes.start))
+
+
+@functools.lru_cache(maxsize=16)
+def _pulses(ticks_per_quarter: int) -> np.ndarray:
+    """[ticks, pulses] exp(2 pi i f t)."""
+    turns = np.arange(ticks_per_quarter)[:, None] * np.array(PULSES_PER_BEAT) / ticks_per_quarter
+    return np.exp(2j * np.pi * turns)
 
 
 def find_tempo(times: np.ndarray) -> tuple[float, float]:
@@ -89,27 +92,26 @@ def find_tempo(times: np.ndarray) -> tuple[float, float]:
     return float(60 * exact), abs(resultant(times, 4 * exact))
 
 
-def regrid(score: symusic.Score) -> tuple[symusic.Score, Grid]:
-    """Moves a score whose notes do not lie on its beat to the beat on which they do.
+def regrid(song: Song) -> tuple[Song, Grid]:
+    """Moves a song whose notes do not lie on its beat to the beat on which they do.
 
     The first note starts a bar: true of all 49 songs in 4/4 of the embedded data set whose grid is right, where
     rules by accents (kick, snare, bass, long notes) found at most 47.
 
     Returns:
-        The score itself where its grid fits, else a new one with a steady tempo, in the metre of the first signature.
+        The song itself where its grid fits, else a new one with a steady tempo, in the metre of the first signature.
     Raises:
-        MidiError: the grid does not fit, and no steady tempo does either.
+        SongError: the grid does not fit, and no steady tempo does either.
     """
-    onsets = onset_ticks(score)
-    fit = own_fit(score)
-    if fit >= MIN_OWN_FIT or len(onsets) < MIN_ONSETS_TO_MOVE:
-        return score, Grid(fit)
-    times = seconds(score, onsets)
+    n_onsets, fit = len(song.notes.start), own_fit(song)
+    if fit >= MIN_OWN_FIT or n_onsets < MIN_ONSETS_TO_MOVE:
+        return song, Grid(fit)
+    times = song.seconds(np.sort(song.notes.start))
     bpm, found_fit = find_tempo(times)
     if found_fit < MIN_FOUND_FIT:
-        if len(onsets) < MIN_ONSETS_TO_REJECT:
-            return score, Grid(fit)
-        raise MidiError(
+        if n_onsets < MIN_ONSETS_TO_REJECT:
+            return song, Grid(fit)
+        raise SongError(
             f"notes do not lie on the beat (fit {fit:.2f}) nor on any steady one "
             f"(at best {found_fit:.2f}, at {bpm:.1f} bpm)"
         )
@@ -117,22 +119,22 @@ def regrid(score: symusic.Score) -> tuple[symusic.Score, Grid]:
     sixteenth = 15 / bpm
     phase = np.angle(resultant(times, 1 / sixteenth)) / (2 * np.pi) * sixteenth
     first = phase + np.round((times[0] - phase) / sixteenth) * sixteenth
-    return _moved(score, first, bpm), Grid(fit, bpm, found_fit)
+    return _moved(song, first, bpm), Grid(fit, bpm, found_fit)
 
 
-def _moved(score: symusic.Score, first: float, bpm: float) -> symusic.Score:
-    """The score with its notes on a steady beat of `bpm` that starts `first` seconds after tick 0."""
-    def to_ticks(ticks: np.ndarray) -> np.ndarray:
-        beats = (seconds(score, ticks) - first) * bpm / 60
-        return np.maximum(np.round(beats * _TICKS_PER_BEAT), 0).astype(np.int32)
-
-    moved = symusic.Score(_TICKS_PER_BEAT)
-    moved.tempos.append(symusic.Tempo(0, bpm))
-    for signature in score.time_signatures[:1]:
-        moved.time_signatures.append(symusic.TimeSignature(0, signature.numerator, signature.denominator))
-    for track in score.tracks:
-        start, end, pitch, velocity = note_arrays(track)
-        start, end = to_ticks(start), to_ticks(end)
-        notes = symusic.Note.from_numpy(start, end - start, pitch.astype(np.int8), velocity.astype(np.int8))
-        moved.tracks.append(symusic.Track(track.name, track.program, track.is_drum, notes))
-    return moved
+def _moved(song: Song, first: float, bpm: float) -> Song:
+    """The song with its notes on a steady beat of `bpm` that starts `first` seconds after tick 0."""
+    start, end = (
+        np.maximum(np.round((song.seconds(ticks) - first) * bpm / 60 * _TICKS_PER_BEAT), 0).astype(np.int64)
+        for ticks in (song.notes.start, song.notes.end)
+    )
+    signatures = tuple(Signature(0, *rest) for _, *rest in song.signatures[:1])
+    return Song(
+        ticks_per_quarter=_TICKS_PER_BEAT,
+        tracks=song.tracks,
+        notes=song.notes._replace(start=start, end=end),
+        tempo=steady_tempo(bpm),
+        downbeats=bar_lines(signatures, max(int(end.max()), 1), _TICKS_PER_BEAT),
+        signatures=signatures,
+        name=song.name,
+    )

@@ -1,37 +1,99 @@
-"""Where MIDI comes from: files, folders and zips, one after the other."""
+"""Where music comes from: files, folders and zips, one after the other. Nothing is read or unpacked to find it."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import lzma
 import os
+import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from musegan.data.midi import MAX_FILE_BYTES, MidiError
+from musegan.data.events import SongError
 from musegan.errors import UserError
 
 MIDI_SUFFIXES = (".mid", ".midi", ".smf")
-MAX_ZIP_BYTES = 4 << 30    # unpacked, of one zip
+ARRAY_SUFFIXES = (".npz", ".npy")
+SCORE_SUFFIXES = (".musicxml", ".mxl", ".xml", ".krn")
+MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *ARRAY_SUFFIXES, *SCORE_SUFFIXES)
+MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are read in parts, may have more
+MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
+_UNPACKING = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 class Source(NamedTuple):
-    """A file that should be MIDI."""
+    """A file of music, or what should be one."""
 
     name: str
     """Relative to the input it was found in, with "/"; unique."""
-    read: Callable[[], Path | bytes]
-    """Gives what `load_score` takes; raises MidiError."""
+    path: str
+    """Of the file, or of the zip that holds it."""
+    entry: str = ""
+    """Its name in the zip; empty for a file of its own."""
+    problem: str = ""
+    """Why it cannot be read, where that is known already."""
+
+    @property
+    def suffix(self) -> str:
+        """Lower case, e.g. ".mid"."""
+        return posixpath.splitext(self.entry or self.path)[1].lower()
+
+    def read(self) -> bytes:
+        """The whole content, of a file in a zip at most one byte more than `MAX_FILE_BYTES`, whatever the zip claims.
+
+        Raises:
+            SongError: it cannot be read or unpacked, or is too large.
+        """
+        return self._read(self.entry)
+
+    def beside(self, name: str) -> bytes:
+        """The content of another file in the same folder (of the same zip); see `read`."""
+        return self._read(name if not self.entry else posixpath.join(posixpath.dirname(self.entry), name), name)
+
+    def _read(self, entry: str, beside: str = "") -> bytes:
+        if self.problem:
+            raise SongError(self.problem)
+        try:
+            if not self.entry:
+                path = Path(self.path).parent / beside if beside else Path(self.path)
+                with open(path, "rb") as file:
+                    content = file.read(MAX_FILE_BYTES + 1)
+            else:
+                archive = open_zip(self.path)
+                if archive.getinfo(entry).file_size > MAX_FILE_BYTES:
+                    raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+                with archive.open(entry) as file:
+                    content = file.read(MAX_FILE_BYTES + 1)
+        except KeyError:
+            raise SongError(f"there is no {beside} beside it") from None
+        except FileNotFoundError as err:
+            raise SongError(f"there is no {beside} beside it" if beside else f"cannot be read: {err.strerror}") from err
+        except SongError:
+            raise
+        except _UNPACKING as err:
+            reason = err.strerror if isinstance(err, OSError) and err.strerror else err
+            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {reason}") from err
+        if len(content) > MAX_FILE_BYTES:
+            raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        return content
+
+
+@functools.lru_cache(maxsize=2)
+def open_zip(path: str) -> zipfile.ZipFile:
+    """A zip, kept open for its other entries."""
+    return zipfile.ZipFile(path)
 
 
 def find_sources(inputs: list[Path]) -> list[Source]:
-    """Lists the MIDI files of files, folders (and the folders in them) and zips, in a fixed order.
+    """Lists the files of music of files, folders (and the folders in them) and zips, in a fixed order.
 
     Raises:
-        UserError: an input does not exist, or there is no MIDI file in any.
+        UserError: an input does not exist, or there is no music in any.
     """
     for path in inputs:
         if not path.exists():
@@ -46,64 +108,60 @@ def find_sources(inputs: list[Path]) -> list[Source]:
         sources.append(source._replace(name=name))
     if not sources:
         places = ", ".join(map(str, inputs))
-        raise UserError(f"no MIDI files in {places}: looked for {', '.join(MIDI_SUFFIXES)} and .zip")
+        raise UserError(f"no music in {places}: looked for {', '.join(MUSIC_SUFFIXES)} and .zip")
     return sources
+
+
+def fingerprint(sources: list[Source]) -> str:
+    """Changes when files come, go, or are written anew."""
+    digest = hashlib.sha256()
+    times: dict[str, tuple[int, int]] = {}
+    for source in sources:
+        if source.path not in times:
+            try:
+                status = os.stat(source.path)
+                times[source.path] = (status.st_size, status.st_mtime_ns)
+            except OSError:
+                times[source.path] = (0, 0)
+        digest.update(repr((source.name, source.entry, *times[source.path])).encode())
+    return digest.hexdigest()
 
 
 def _sources(path: Path) -> Iterator[Source]:
     if not path.is_dir():
-        if path.suffix.lower() not in (*MIDI_SUFFIXES, ".zip"):
-            reason = f"its name ends in none of {', '.join(MIDI_SUFFIXES)}, .zip"
-            yield Source(_clean(path.name), lambda: _refuse(reason))
+        if path.suffix.lower() not in (*MUSIC_SUFFIXES, ".zip"):
+            reason = f"its name ends in none of {', '.join(MUSIC_SUFFIXES)}, .zip"
+            yield Source(_clean(path.name), str(path), problem=reason)
         yield from _file_sources(path, path.name)
         return
     for folder, folders, files in os.walk(path):
         folders.sort()
         for name in sorted(files):
             file = Path(folder, name)
-            if file.suffix.lower() in (*MIDI_SUFFIXES, ".zip"):
+            if not name.startswith("."):
                 yield from _file_sources(file, file.relative_to(path).as_posix())
 
 
 def _file_sources(path: Path, name: str) -> Iterator[Source]:
-    name = _clean(name)
-    if path.suffix.lower() == ".zip":
+    name, suffix = _clean(name), path.suffix.lower()
+    if suffix == ".zip":
         yield from _zip_sources(path, name)
-    elif path.suffix.lower() in MIDI_SUFFIXES:
-        yield Source(name, lambda: path)
+    elif suffix in MUSIC_SUFFIXES:
+        yield Source(name, str(path))
 
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
-        archive = zipfile.ZipFile(path)    # stays open for its entries
-        entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MIDI_SUFFIXES)]
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as err:
-        reason = f"not a readable zip: {err}"
-        yield Source(name, lambda: _refuse(reason))
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MUSIC_SUFFIXES)]
+    except (*_UNPACKING, NotImplementedError) as err:
+        yield Source(name, str(path), problem=f"not a readable zip: {err}")
         return
     total = 0
     for entry in sorted(entries, key=lambda entry: entry.filename):
         total += entry.file_size
-        entry_name = f"{name}/{_clean(entry.filename)}"
-        if total > MAX_ZIP_BYTES:
-            yield Source(entry_name, lambda: _refuse(f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip"))
-        else:
-            yield Source(entry_name, lambda entry=entry: _read_entry(archive, entry))
-
-
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """The bytes of a zip's entry, at most one more than `load_score` takes, whatever the zip claims."""
-    if entry.file_size > MAX_FILE_BYTES:
-        raise MidiError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-    try:
-        with archive.open(entry) as file:
-            return file.read(MAX_FILE_BYTES + 1)
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as err:
-        raise MidiError(f"cannot be unpacked: {err}") from err
-
-
-def _refuse(reason: str) -> bytes:
-    raise MidiError(reason)
+        problem = f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip" if total > MAX_ZIP_BYTES else ""
+        yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
 
 
 def _clean(name: str) -> str:
