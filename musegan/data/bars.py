@@ -1,4 +1,4 @@
-"""From a multitrack at a fine resolution to the bars of a roll, both planes."""
+"""From note events to the packed bars of a roll."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-from pypianoroll import Multitrack
+import torch
 
-from musegan.data.tracks import Preset, assign
+from musegan.data.events import Notes, Song, SongError, round_half_up
+from musegan.data.tracks import Preset, assign, family
+from musegan.ops import roll_from_notes
 from musegan.roll import RollSpec
 
 
 @dataclass
 class Bars:
-    """The bars of one piece, and what was left out on the way."""
+    """The bars of one song, and what was left out on the way."""
 
     frame: np.ndarray
-    """[bars, K, T, P] bool, True while a note sounds."""
+    """[bars, K, T, ceil(P/8)] uint8, `np.packbits` of: True while a note sounds."""
     onset: np.ndarray
-    """[bars, K, T, P] bool, True where one starts; never without `frame`, and equal to it for drums."""
+    """The same of: True where one starts; never without `frame`, and equal to it for drums."""
     tempo_bpm: np.ndarray
-    """[bars] float32, mean tempo: the beats of the bar over its minutes."""
+    """[bars] float32, mean tempo: the quarter notes of the bar over its minutes."""
     bar_numbers: np.ndarray
-    """[bars] int64, ascending, counted from 0 in the file; a step other than 1 is where a run ends."""
+    """[bars] int64, ascending, counted from 0 in the song; a step other than 1 is where a run ends."""
+    sounding: np.ndarray
+    """[bars, K] bool, whether the track sounds in the bar."""
     rejected: list[tuple[str, int, int]] = field(default_factory=list)
-    """Bars of another length in runs: reason, first and last bar counted from 1."""
+    """Bars left out in runs: reason, first and last bar counted from 1."""
     dropped_notes: Counter[str] = field(default_factory=Counter)
     """Notes of tracks that feed no track of the roll, by family."""
     n_notes: int = 0
@@ -44,130 +48,168 @@ class Bars:
         return np.concatenate([[0], breaks, [len(self.bar_numbers)]])[0 if len(self.bar_numbers) else 1 :]
 
 
-def track_notes(pianoroll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The notes of a piano-roll, by pitch and start.
-
-    A gap of one step is the mark of a note struck again (`to_multitrack`), so the note before it is taken to last
-    until then.
-
-    Args:
-        pianoroll: [steps, 128], nonzero while a note sounds.
-    Returns:
-        start_step, end_step (half-open), pitch: three [n] int64.
-    """
-    sounds = np.zeros((len(pianoroll) + 2, 128), bool)
-    sounds[1:-1] = pianoroll != 0
-    step, pitch = np.divmod(np.flatnonzero(sounds[1:] != sounds[:-1]), 128)
-    order = np.argsort(pitch, kind="stable")    # along each pitch, starts and ends take turns
-    pitch, start, end = pitch[order][::2], step[order][::2], step[order][1::2]
-    restruck = (pitch[1:] == pitch[:-1]) & (start[1:] == end[:-1] + 1)
-    end[:-1][restruck] += 1
-    return start, end, pitch
-
-
-def cut_bars(multitrack: Multitrack, preset: Preset, spec: RollSpec) -> Bars:
-    """Cuts a multitrack into the bars that have the metre of a spec.
+def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars:
+    """Cuts a song into the bars that have the metre of a preset's spec.
 
     Steps are counted from the downbeat of their bar and rounded half up, so a note just before a bar line starts on
-    it. A note lasts a step at least. Bars that sound in no track are left out before the first and after the last
-    that do, and kept between.
+    it. A note lasts a step at least, and one step in drums. Notes of one pitch and track that overlap sound together
+    as one, with an onset for each. Bars that sound in no track are left out before the first and after the last
+    that do, and kept between, up to `max_silence` in a row.
+
+    Bars are compared by length alone: 3/4 and 6/8 are alike.
 
     Args:
-        multitrack: from `read_midi`; its resolution must be an odd multiple of `spec.steps_per_beat`.
-        preset: which tracks feed those of `spec`.
-    Raises:
-        TrackError: the tracks that the preset wants are not there.
-        ValueError: the resolution does not fit.
+        song: from any reader.
+        preset: the spec, and which tracks feed its.
+        max_silence: longer runs of silent bars are left out; None keeps them.
     """
-    timeline = _Timeline(multitrack, spec)
-    shape = (spec.n_tracks, timeline.n_steps, spec.n_pitches)
-    frame, onset = np.zeros(shape, bool), np.zeros(shape, bool)
-    sources, dropped = assign(multitrack, preset)
-    n_notes = n_out_of_range = n_merged = 0
-    for k, tracks in enumerate(sources):
-        if not tracks:
-            continue
-        start, end, pitch = (np.concatenate(columns) for columns in zip(*(track_notes(t.pianoroll) for t in tracks)))
-        pitch = pitch - spec.lowest_pitch
-        inside = (pitch >= 0) & (pitch < spec.n_pitches)
-        start, end, pitch = timeline.steps(start[inside]), timeline.steps(end[inside]), pitch[inside]
-        end = start + 1 if spec.tracks[k].is_drum else np.maximum(end, start + 1)
-        _draw(start, end, pitch, frame[k], onset[k])
-        n_notes += len(inside)
-        n_out_of_range += int((~inside).sum())
-        n_merged += len(start) - int(onset[k].sum())
+    spec = preset.spec
+    notes, counts = _notes_of_roll(song, preset)
+    timeline = _Timeline(song, spec)
+    start, end = timeline.steps(notes.start), timeline.steps(notes.end)
+    is_drum = np.array([track.is_drum for track in spec.tracks])
+    shortest = start + 1
+    end = np.maximum(end, shortest)
+    if is_drum.any():
+        end = np.where(is_drum[notes.track], shortest, end)
 
-    sounding = np.flatnonzero(np.logical_or.reduceat(frame.any((0, 2)), timeline.bar_starts))
-    first, stop = (int(sounding[0]), int(sounding[-1]) + 1) if len(sounding) else (0, 0)
-    kept = first + np.flatnonzero(timeline.fits[first:stop])
-    steps = timeline.bar_starts[kept, None] + np.arange(spec.steps_per_bar)    # [bars, T]
+    first, stop = timeline.bars_between(int(start.min()), int(end.max())) if len(start) else (0, 0)
+    origin = int(timeline.bar_starts[first])
+    n_steps = int(timeline.bar_starts[stop]) - origin
+    table = np.stack([np.zeros_like(start), notes.track, notes.pitch, start - origin, end - origin], axis=1)
+    planes = roll_from_notes(
+        torch.from_numpy(table), 1, spec.n_tracks, 1, n_steps, spec.n_pitches, packed=True
+    )    # [1, K, 1, steps, bytes]
+    frame, onset = (plane.numpy()[0, :, 0] for plane in planes)    # [K, steps, bytes]
+    n_merged = len(start) - int(np.bitwise_count(onset).sum())
+
+    kept, rejected = first + np.flatnonzero(timeline.fits[first:stop]), timeline.rejected(first, stop)
+    frame, onset = (_bars(plane, timeline, kept, first, stop, spec) for plane in (frame, onset))    # [bars, K, T, bytes]
+    sounding = frame.any((2, 3))    # [bars, K]
+    silent = _long_silences(sounding.any(1), kept, max_silence)
+    if silent.any():
+        rejected += _runs(kept[silent], f"silence of more than {max_silence} bars")
+        frame, onset, kept, sounding = (values[~silent] for values in (frame, onset, kept, sounding))
     return Bars(
-        frame=frame[:, steps].swapaxes(0, 1),
-        onset=onset[:, steps].swapaxes(0, 1),
-        tempo_bpm=timeline.mean_tempo(multitrack)[kept],
+        frame=frame,
+        onset=onset,
+        tempo_bpm=timeline.mean_tempo(song)[kept],
         bar_numbers=kept,
-        rejected=timeline.rejected(first, stop),
-        dropped_notes=sum((Counter({name: len(track_notes(t.pianoroll)[0])}) for name, t in dropped), Counter()),
-        n_notes=n_notes,
-        n_out_of_range=n_out_of_range,
+        sounding=sounding,
+        rejected=rejected,
         n_merged=n_merged,
         n_silent_bars=max(timeline.n_bars - (stop - first), 0),
+        **counts,
     )
 
 
+def _notes_of_roll(song: Song, preset: Preset) -> tuple[Notes, dict]:
+    """The notes that feed the roll, with its track and pitch indices; and counts for `Bars`."""
+    place = np.array([-1 if k is None else k for k in assign(song.tracks, preset)])
+    notes = song.notes._replace(track=place[song.notes.track])
+    dropped: Counter[str] = Counter()
+    if (place < 0).any():
+        per_track = np.bincount(song.notes.track, minlength=len(place))
+        for index in np.flatnonzero((place < 0) & (per_track > 0)).tolist():
+            dropped[family(song.tracks[index])] += int(per_track[index])
+        notes = notes.take(notes.track >= 0)
+    n_notes = len(notes.start)
+    notes = notes._replace(pitch=notes.pitch - preset.spec.lowest_pitch)
+    inside = (notes.pitch >= 0) & (notes.pitch < preset.spec.n_pitches)
+    if not inside.all():
+        notes = notes.take(inside)
+    counts = {"dropped_notes": dropped, "n_notes": n_notes, "n_out_of_range": n_notes - len(notes.start)}
+    return notes, counts
+
+
+def _bars(
+    plane: np.ndarray, timeline: _Timeline, kept: np.ndarray, first: int, stop: int, spec: RollSpec
+) -> np.ndarray:
+    """The kept bars [bars, K, T, bytes] of a plane [K, steps, bytes] that holds bars `first` to `stop`."""
+    if len(kept) == stop - first:
+        bars = plane.reshape(spec.n_tracks, len(kept), spec.steps_per_bar, plane.shape[-1])
+    else:
+        steps = timeline.bar_starts[kept, None] - timeline.bar_starts[first] + np.arange(spec.steps_per_bar)
+        bars = plane[:, steps]
+    return np.ascontiguousarray(bars.swapaxes(0, 1))
+
+
+def _long_silences(sounding: np.ndarray, bar_numbers: np.ndarray, max_silence: int | None) -> np.ndarray:
+    """[bars] bool, True in runs of more than `max_silence` bars in a row that do not sound."""
+    result = np.zeros(len(sounding), bool)
+    if max_silence is None or sounding.all():
+        return result
+    silent = np.flatnonzero(~sounding)
+    breaks = np.flatnonzero((np.diff(silent) != 1) | (np.diff(bar_numbers[silent]) != 1)) + 1
+    for run in np.split(silent, breaks):
+        result[run] = len(run) > max_silence
+    return result
+
+
+def _runs(bar_numbers: np.ndarray, reason: str) -> list[tuple[str, int, int]]:
+    """Bars as `Bars.rejected` has them."""
+    runs = np.split(bar_numbers, np.flatnonzero(np.diff(bar_numbers) != 1) + 1)
+    return [(reason, int(run[0]) + 1, int(run[-1]) + 1) for run in runs]
+
+
 class _Timeline:
-    """A file's bars one after the other, in steps of the roll.
+    """A song's bars one after the other, in steps of the roll.
 
     A bar of another metre may end in a broken step, which counts as a whole one. After the last bar comes one more, for
     notes that round up to the end.
     """
 
-    def __init__(self, multitrack: Multitrack, spec: RollSpec):
-        self.fine_per_step, rest = divmod(multitrack.resolution, spec.steps_per_beat)
-        if rest or self.fine_per_step % 2 == 0:
-            raise ValueError(
-                f"resolution must be an odd multiple of steps_per_beat: "
-                f"got {multitrack.resolution}, {spec.steps_per_beat}"
-            )
-        self.downbeats = np.append(np.flatnonzero(multitrack.downbeat), len(multitrack.downbeat))
-        lengths = np.append(np.diff(self.downbeats), spec.beats_per_bar * multitrack.resolution)
-        self.beats_per_bar = spec.beats_per_bar
-        self.n_bars = len(lengths) - 1
-        self.quarter_notes = lengths[:-1] / multitrack.resolution
-        fits = self.quarter_notes == spec.beats_per_bar
+    def __init__(self, song: Song, spec: RollSpec):
+        self.steps_per_quarter, self.ticks_per_quarter = spec.steps_per_beat, song.ticks_per_quarter
+        self.downbeats = song.downbeats
+        lengths = np.diff(self.downbeats)
+        self.n_bars = len(lengths)
+        self.quarters_per_bar = spec.beats_per_bar
+        bar_ticks = self.quarters_per_bar * song.ticks_per_quarter
+        self.quarter_notes = lengths / song.ticks_per_quarter
+        fits = lengths == bar_ticks
         self.fits = np.append(fits, fits[-1])
-        self.bar_steps = -(-lengths // self.fine_per_step)
-        self.bar_starts = np.cumsum(self.bar_steps) - self.bar_steps
-        self.n_steps = int(self.bar_steps.sum())
+        self.bar_steps = np.append(-(-lengths * self.steps_per_quarter // song.ticks_per_quarter), spec.steps_per_bar)
+        self.bar_starts = np.append(0, np.cumsum(self.bar_steps))    # [bars + 2], with the end of the one more
 
-    def steps(self, fine: np.ndarray) -> np.ndarray:
-        """Steps of the roll nearest to fine steps, half up, counted from the downbeat of their bar."""
-        bar = np.searchsorted(self.downbeats, fine, side="right") - 1
-        within = (fine - self.downbeats[bar] + self.fine_per_step // 2) // self.fine_per_step
-        return self.bar_starts[bar] + np.minimum(within, self.bar_steps[bar])
+    def steps(self, ticks: np.ndarray) -> np.ndarray:
+        """Steps of the roll nearest to ticks, half up, counted from the downbeat of their bar."""
+        if self.fits.all():    # then bars begin on steps
+            steps = round_half_up(ticks * self.steps_per_quarter, self.ticks_per_quarter)
+        else:
+            bar = np.searchsorted(self.downbeats, ticks, side="right") - 1
+            within = round_half_up((ticks - self.downbeats[bar]) * self.steps_per_quarter, self.ticks_per_quarter)
+            steps = self.bar_starts[bar] + np.minimum(within, self.bar_steps[bar])
+        return np.minimum(steps, self.bar_starts[-1])
 
-    def mean_tempo(self, multitrack: Multitrack) -> np.ndarray:
-        """[bars + 1] float32 bpm: a fine step lasts 1 / tempo, and means are of times."""
-        times = np.add.reduceat(1 / multitrack.tempo.ravel(), self.downbeats[:-1])
-        tempo = np.diff(self.downbeats) / times
+    def bars_between(self, start_step: int, end_step: int) -> tuple[int, int]:
+        """The bars that hold steps from `start_step` to `end_step`, half-open."""
+        first, last = np.searchsorted(self.bar_starts, [start_step, end_step - 1], side="right") - 1
+        return int(first), int(last) + 1
+
+    def mean_tempo(self, song: Song) -> np.ndarray:
+        """[bars + 1] float32 bpm."""
+        tempo = self.quarter_notes * 60 / np.diff(song.seconds(self.downbeats))
         return np.append(tempo, tempo[-1]).astype(np.float32)
 
     def rejected(self, first: int, stop: int) -> list[tuple[str, int, int]]:
         """The bars from `first` to `stop` that do not fit, in runs of equal length; see `Bars.rejected`."""
+        fits = self.fits[first:stop]
+        if fits.all():
+            return []
         lengths = self.quarter_notes[first:stop]
         borders = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         return [
-            (f"{lengths[a]:g} quarter notes in a bar, not {self.beats_per_bar}", first + a + 1, first + b)
+            (f"{lengths[a]:g} quarter notes in a bar, not {self.quarters_per_bar:g}", first + a + 1, first + b)
             for a, b in zip(borders, borders[1:])
-            if a < b and not self.fits[first + a]
+            if a < b and not fits[a]
         ]
 
 
-def _draw(start: np.ndarray, end: np.ndarray, pitch: np.ndarray, frame: np.ndarray, onset: np.ndarray) -> None:
-    """Draws notes in steps into the planes [steps, P] of a track."""
-    onset[start, pitch] = True
-    # +1 where a note starts, -1 where it ends; the running sum is how many sound.
-    changes = np.zeros((len(frame) + 1, frame.shape[1]), np.int32)
-    np.add.at(changes, (start, pitch), 1)
-    np.add.at(changes, (end, pitch), -1)
-    np.greater(np.cumsum(changes, axis=0, dtype=np.int32, out=changes)[:-1], 0, out=frame)
+def check_tracks(bars: Bars, spec: RollSpec, min_tracks: int) -> None:
+    """Raises SongError where nothing is left of a song, or too few of its tracks sound."""
+    if not len(bars.frame):
+        raise SongError(bars.rejected[0][0] if bars.rejected else "silent in every track of the roll")
+    n_sounding = int(bars.sounding.any(0).sum())
+    if n_sounding < min_tracks:
+        raise SongError(f"sounds in {n_sounding} of {spec.n_tracks} tracks, fewer than {min_tracks}")

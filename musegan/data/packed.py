@@ -5,23 +5,28 @@ A data set is a folder of `shard-00000.safetensors`, ... Each shard can be under
 | tensor | | |
 |---|---|---|
 | frame, onset | uint8 [bars, K, T, ceil(P/8)] | `np.packbits` along the pitches, first pitch in the highest bit |
-| tempo_bpm | float32 [bars] | mean tempo of each bar |
+| tempo_bpm | float32 [bars] | mean tempo of each bar, in quarter notes a minute |
 | run_offsets | int64 [R + 1] | run r is bars run_offsets[r] to run_offsets[r + 1], which follow each other in a piece |
 | run_pieces | int64 [R] | index of its piece in the header's list |
-| run_first_bar | int64 [R] | number of its first bar in the file, from 0 |
+| run_first_bar | int64 [R] | number of its first bar in the piece, from 0 |
+| digests | uint8 [pieces, 16] | pieces with the same digest count as one: the first that is read is used |
 
 The header's one metadata entry, "musegan", is JSON: format, version, spec, pieces. (One entry, because safetensors
 writes several in random order, and equal music must give equal files.)
+
+A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,12 +37,16 @@ from torch import Tensor
 from musegan.data.bars import Bars
 from musegan.errors import UserError
 from musegan.files import atomic_write
-from musegan.ops import gather_phrases
+from musegan.ops import gather_phrases, notes
 from musegan.roll import Roll, RollSpec
 
 SHARD_PATTERN = "shard-*.safetensors"
-MAX_SHARD_BARS = 1 << 15    # 58 MB at 5 tracks of 16 steps, 173 MB at 48
-_FORMAT, _VERSION, _KEY = "musegan-bars", 1, "musegan"
+PART_NAME = re.compile(r"part-(\d+)-of-(\d+)")
+MAX_SHARD_BARS = 1 << 14    # 29 MB at 5 tracks of 16 steps, 87 MB at 48
+_FORMAT, _VERSION, _KEY = "musegan-bars", 2, "musegan"
+_DIGEST_BYTES = 16
+_DATA = ("frame", "onset", "tempo_bpm")    # of each bar
+Duplicates = Literal["drop", "exact", "keep"]
 
 
 class DatasetError(UserError):
@@ -45,7 +54,7 @@ class DatasetError(UserError):
 
 
 class Piece(NamedTuple):
-    """The packed bars of one file, ready to be written."""
+    """The packed bars of one piece, ready to be written; arrays as in a shard."""
 
     name: str
     frame: np.ndarray
@@ -53,29 +62,63 @@ class Piece(NamedTuple):
     tempo_bpm: np.ndarray
     run_offsets: np.ndarray
     run_first_bar: np.ndarray
+    digest: bytes
+    """Of the music, whatever its name and tempo."""
+    lowest: int
+    """Index of its lowest pitch, drums apart; -1 without pitches. What the digest of a transposed piece does not tell."""
 
-    def digest(self) -> bytes:
-        """The same for pieces whose bars are the same, whatever their names and tempo."""
-        parts = (self.frame, self.onset, self.run_offsets)
-        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+
+def pack(name: str, parts: list[Bars], spec: RollSpec, duplicates: Duplicates = "drop") -> Piece:
+    """Makes a piece of the bars of its songs, one at least, in order.
+
+    Args:
+        duplicates: which pieces shall have the same digest: `drop`, those that are the same or transposed; `exact`,
+            those that are the same; `keep`, those of the same name only.
+    """
+    frame, onset, tempo_bpm = (_joined([getattr(bars, key) for bars in parts]) for key in _DATA)
+    # Songs of one piece do not follow each other: a bar number is left out between them.
+    first = accumulate((int(bars.bar_numbers[-1]) + 2 for bars in parts[:-1]), initial=0)
+    numbers = _joined([bars.bar_numbers + start for bars, start in zip(parts, first)])
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    offsets = np.concatenate([[0], breaks, [len(numbers)]])
+    if duplicates == "keep":
+        digest, lowest = hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest(), -1
+    else:
+        digest, lowest = _digest(frame, onset, offsets, spec, duplicates == "drop")
+    return Piece(name, frame, onset, tempo_bpm, offsets, numbers[offsets[:-1]], digest, lowest)
 
 
-def pack(name: str, bars: Bars) -> Piece:
-    """Packs the bars of a file. At least one bar."""
-    offsets = bars.run_offsets
-    planes = (np.packbits(plane, axis=-1) for plane in (bars.frame, bars.onset))
-    return Piece(name, *planes, bars.tempo_bpm, offsets, bars.bar_numbers[offsets[:-1]])
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _digest(
+    frame: np.ndarray, onset: np.ndarray, run_offsets: np.ndarray, spec: RollSpec, transposed: bool
+) -> tuple[bytes, int]:
+    """A digest of the notes, counted from the lowest pitch if `transposed`; and the lowest pitch's index."""
+    planes = (torch.from_numpy(plane).transpose(0, 1).unsqueeze(0).contiguous() for plane in (frame, onset))
+    table = notes(Roll(*planes), spec.n_pitches).numpy()[:, 1:].astype(np.int32)    # [n, 4] track, pitch, start, end
+    pitched = ~np.array([track.is_drum for track in spec.tracks])[table[:, 0]]
+    lowest = int(table[pitched, 1].min()) if pitched.any() else -1
+    if transposed and lowest > 0:
+        table[:, 1] -= lowest * pitched
+    digest = hashlib.blake2b(np.ascontiguousarray(table), digest_size=_DIGEST_BYTES)
+    digest.update(run_offsets.tobytes())
+    return digest.digest(), lowest
 
 
 class ShardWriter:
     """Writes pieces into the shards of a folder; a piece is never divided.
 
+    Args:
+        folder: where the shards go.
+        stem: what their names begin with.
     Raises (from `add` and `close`):
         UserError: a shard cannot be written.
     """
 
-    def __init__(self, folder: Path, spec: RollSpec):
-        self.folder, self.spec = folder, spec
+    def __init__(self, folder: Path, spec: RollSpec, stem: str = "shard"):
+        self.folder, self.spec, self.stem = folder, spec, stem
         self.n_shards = 0
         self._pieces: list[Piece] = []
 
@@ -89,7 +132,7 @@ class ShardWriter:
         """Writes the shard that has begun, if there is one."""
         if not self._pieces:
             return
-        write_shard(self.folder / f"shard-{self.n_shards:05d}.safetensors", self.spec, self._pieces)
+        write_shard(self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors", self.spec, self._pieces)
         self.n_shards += 1
         self._pieces = []
 
@@ -102,10 +145,12 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece]) -> None:
     """
     first_bars = np.cumsum([0] + [len(piece.frame) for piece in pieces])
     offsets = [piece.run_offsets[:-1] + first for piece, first in zip(pieces, first_bars)]
-    tensors = {name: np.concatenate([getattr(p, name) for p in pieces]) for name in ("frame", "onset", "tempo_bpm")}
+    tensors = {name: np.concatenate([getattr(p, name) for p in pieces]) for name in _DATA}
     tensors["run_offsets"] = np.append(np.concatenate(offsets), first_bars[-1]).astype(np.int64)
     tensors["run_pieces"] = np.repeat(np.arange(len(pieces)), [len(piece.run_first_bar) for piece in pieces])
     tensors["run_first_bar"] = np.concatenate([piece.run_first_bar for piece in pieces]).astype(np.int64)
+    digests = np.frombuffer(b"".join(piece.digest for piece in pieces), np.uint8)
+    tensors["digests"] = digests.reshape(len(pieces), _DIGEST_BYTES)
     header = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -116,6 +161,24 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece]) -> None:
         temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(header, separators=(",", ":"))}))
 
 
+def read_pieces(path: Path) -> Iterator[Piece]:
+    """The pieces of a shard, as they were written (but for `lowest`, which is -1). Their arrays are mapped, not read.
+
+    Raises:
+        DatasetError: see `PackedDataset.open`.
+    """
+    shard = _read_shard(path)
+    columns = [getattr(shard, name).numpy() for name in _DATA]
+    offsets, first_bar, digests = shard.run_offsets.numpy(), shard.run_first_bar.numpy(), shard.digests.numpy()
+    runs = np.searchsorted(shard.run_pieces.numpy(), np.arange(len(shard.pieces) + 1))
+    for index, name in enumerate(shard.pieces):
+        own = slice(runs[index], runs[index + 1] + 1)
+        bars = slice(offsets[own.start], offsets[own.stop - 1])
+        run_offsets = offsets[own] - offsets[own.start]
+        rows = (column[bars] for column in columns)
+        yield Piece(name, *rows, run_offsets, first_bar[own.start : own.stop - 1], digests[index].tobytes(), -1)
+
+
 class _Shard(NamedTuple):
     frame: Tensor
     onset: Tensor
@@ -123,6 +186,7 @@ class _Shard(NamedTuple):
     run_offsets: Tensor
     run_pieces: Tensor
     run_first_bar: Tensor
+    digests: Tensor
     spec: RollSpec
     pieces: list[str]
 
@@ -133,14 +197,16 @@ def _read_shard(path: Path) -> _Shard:
     Raises:
         DatasetError: see `PackedDataset.open`.
     """
-    names = _Shard._fields[:6]
+    names = _Shard._fields[:7]
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "null"))
             if not isinstance(header, dict) or header.get("format") != _FORMAT:
                 raise ValueError("not a shard of a musegan data set")
             if header.get("version") != _VERSION:
-                raise ValueError(f"version {header.get('version')} of the format; this musegan reads {_VERSION}")
+                raise ValueError(
+                    f"version {header.get('version')} of the format; this musegan reads {_VERSION}: make it again"
+                )
             if missing := set(names) - set(file.keys()):
                 raise ValueError(f"no tensor {min(missing)!r}")
             tensors = [file.get_tensor(name) for name in names]
@@ -165,6 +231,7 @@ def _check_shard(shard: _Shard) -> None:
         "run_offsets": (torch.int64, [n_runs + 1]),
         "run_pieces": (torch.int64, [n_runs]),
         "run_first_bar": (torch.int64, [n_runs]),
+        "digests": (torch.uint8, [len(pieces), _DIGEST_BYTES]),
     }
     for name, (dtype, shape) in expected.items():
         tensor = getattr(shard, name)
@@ -175,6 +242,8 @@ def _check_shard(shard: _Shard) -> None:
         raise ValueError(f"run_offsets must rise from 0 to the {n_bars} bars")
     if bool(((shard.run_pieces < 0) | (shard.run_pieces >= len(pieces))).any()):
         raise ValueError(f"run_pieces must be below the {len(pieces)} pieces")
+    if bool((shard.run_pieces.diff() < 0).any()):
+        raise ValueError("run_pieces must ascend")
     if not bool((torch.isfinite(shard.tempo_bpm) & (shard.tempo_bpm > 0)).all()):
         raise ValueError("tempo_bpm must be positive")
 
@@ -182,34 +251,41 @@ def _check_shard(shard: _Shard) -> None:
 class PackedDataset:
     """The bars of a folder of shards, one after the other; made by `PackedDataset.open`.
 
-    Bars and pieces are counted through all shards in the order of their names.
+    Bars are counted through all shards in the order of their names. Of pieces with one digest the first is used.
     """
 
     def __init__(self, shards: list[_Shard]):
         self._shards = shards
         self.spec: RollSpec = shards[0].spec
         """What the rolls mean."""
-        self._first_bars = list(accumulate((len(shard.frame) for shard in shards), initial=0))
-        self._first_pieces = list(accumulate((len(shard.pieces) for shard in shards), initial=0))
-        self.n_bars: int = self._first_bars[-1]
-        """Bars in all."""
-        self.pieces: list[str] = [name for shard in shards for name in shard.pieces]
-        """Names of the pieces."""
+        first_bars = list(accumulate((len(shard.frame) for shard in shards), initial=0))
+        first_pieces = list(accumulate((len(shard.pieces) for shard in shards), initial=0))
+        names = [name for shard in shards for name in shard.pieces]
+        used = _first_of_each(np.concatenate([shard.digests.numpy() for shard in shards]))
+        self.pieces: list[str] = [name for name, is_used in zip(names, used.tolist()) if is_used]
+        """Names of the pieces that are used."""
+        self.n_duplicates: int = len(names) - len(self.pieces)
+        """Pieces that are not, because an earlier one is the same."""
         self.tempo_bpm: Tensor = torch.cat([shard.tempo_bpm for shard in shards])
-        """[bars] float32."""
-        self._run_stops = torch.cat([s.run_offsets[1:] + first for s, first in zip(shards, self._first_bars)])
-        self._run_pieces = torch.cat([s.run_pieces + first for s, first in zip(shards, self._first_pieces)])
+        """[rows] float32, by the row of a bar: see `phrase_starts`."""
+        index = torch.from_numpy(np.where(used, np.cumsum(used) - 1, -1))
+        self._run_stops = torch.cat([s.run_offsets[1:] + first for s, first in zip(shards, first_bars)])
+        self._run_pieces = index[torch.cat([s.run_pieces + first for s, first in zip(shards, first_pieces)])]
+        lengths = self._run_stops.diff(prepend=torch.zeros(1, dtype=torch.int64))
+        self.n_bars: int = int(lengths[self._run_pieces >= 0].sum())
+        """Bars of these pieces."""
 
     @classmethod
     def open(cls, folder: str | Path) -> PackedDataset:
-        """Maps the shards of a folder; reads their headers only.
+        """Maps the shards of a folder, or of the parts in it; reads their headers only.
 
         Raises:
-            DatasetError: no folder, no shard in it, or a shard that is corrupt, of another version, whose tensors do
-                not fit each other or whose spec differs from the first shard's; names file and reason.
+            DatasetError: no folder, no shard in it, a part of several is missing, or a shard is corrupt, of another
+                version, its tensors do not fit each other or its spec differs from the first shard's; names file and
+                reason.
         """
         folder = Path(folder)
-        paths = sorted(folder.glob(SHARD_PATTERN))
+        paths = [path for part in (folder, *_parts(folder)) for path in sorted(part.glob(SHARD_PATTERN))]
         if not paths:
             reason = "holds no shard-*.safetensors" if folder.is_dir() else "there is no such folder"
             raise DatasetError(f"{folder} is not a data set: {reason} (make one with `musegan prepare`)")
@@ -220,17 +296,17 @@ class PackedDataset:
         return cls(shards)
 
     def phrase_starts(self, n_bars: int) -> Tensor:
-        """First bars of all phrases: every bar whose `n_bars` bars lie within one run.
+        """First bars of all phrases: every bar whose `n_bars` bars lie within one run of a piece that is used.
 
         Returns:
-            [n] int64, ascending.
+            [n] int64 rows, ascending: a bar's row counts the bars of all shards, used or not.
         """
-        starts = torch.arange(self.n_bars)
-        stops = self._run_stops[torch.searchsorted(self._run_stops, starts, right=True)]
-        return starts[starts + n_bars <= stops]
+        starts = torch.arange(len(self.tempo_bpm))
+        run = torch.searchsorted(self._run_stops, starts, right=True)
+        return starts[(starts + n_bars <= self._run_stops[run]) & (self._run_pieces[run] >= 0)]
 
     def piece_of(self, starts: Tensor) -> Tensor:
-        """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64."""
+        """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64; -1 for one not used."""
         return self._run_pieces[torch.searchsorted(self._run_stops, starts, right=True)]
 
     def roll(self, starts: Tensor, n_bars: int, semitones: Tensor | None = None) -> Roll:
@@ -249,6 +325,32 @@ class PackedDataset:
         planes = Roll([shard.frame for shard in self._shards], [shard.onset for shard in self._shards])
         is_drum = [track.is_drum for track in self.spec.tracks]
         return gather_phrases(planes, starts, n_bars, self.spec.n_pitches, semitones, is_drum)
+
+
+def _first_of_each(digests: np.ndarray) -> np.ndarray:
+    """[pieces] bool, True where no earlier piece has the same digest [pieces, 16]."""
+    whole = np.ascontiguousarray(digests).view(f"V{_DIGEST_BYTES}").ravel()
+    first = np.zeros(len(whole), bool)
+    first[np.unique(whole, return_index=True)[1]] = True
+    return first
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The parts of a data set made in parts, in order; [] for any other folder.
+
+    Raises:
+        DatasetError: some are missing.
+    """
+    found = {path: match for path in sorted(folder.glob("part-*-of-*")) if (match := PART_NAME.fullmatch(path.name))}
+    if not found:
+        return []
+    counts = {int(match[2]) for match in found.values()}
+    if len(counts) > 1:
+        raise DatasetError(f"{folder} mixes parts of {' and of '.join(map(str, sorted(counts)))}")
+    if missing := sorted(set(range(1, counts.pop() + 1)) - {int(match[1]) for match in found.values()}):
+        names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise DatasetError(f"{folder} lacks {len(missing)} of its parts: {names}")
+    return sorted(found, key=lambda path: int(found[path][1]))
 
 
 def split_pieces(names: list[str], validation_share: float) -> tuple[list[int], list[int]]:
