@@ -329,9 +329,8 @@ class PackedDataset:
 
 def _first_of_each(digests: np.ndarray) -> np.ndarray:
     """[pieces] bool, True where no earlier piece has the same digest [pieces, 16]."""
-    whole = np.ascontiguousarray(digests).view(f"V{_DIGEST_BYTES}").ravel()
-    first = np.zeros(len(whole), bool)
-    first[np.unique(whole, return_index=True)[1]] = True
+    first = np.zeros(len(digests), bool)
+    first[np.unique(np.ascontiguousarray(digests).view(np.uint64), axis=0, return_index=True)[1]] = True
     return first
 
 

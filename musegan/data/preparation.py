@@ -1,233 +1,324 @@
-"""From MIDI to a packed data set on disk, and the report of what became of each file."""
+"""From files of music to a packed data set on disk, and the report of what became of each file.
+
+The files are taken in blocks. A block's bars go into shards of its own in a work folder beside the data set, and
+lastly its report, which says that it is done: so a run that was ended goes on with the blocks that are missing, and
+blocks can be made in any order, by any number of processes. When all are there, their pieces are gone through once more in order,
+duplicates are left out, and the shards of the data set are written: the same bytes, however it came about.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import os
 import secrets
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from musegan import __version__
-from musegan.data.bars import Bars, cut_bars
+from musegan.data.bars import Bars, check_tracks, cut_bars
+from musegan.data.events import Song, SongError
 from musegan.data.grid import Grid, quantisation_error, regrid
-from musegan.data.midi import MidiError, load_score, to_multitrack
-from musegan.data.packed import SHARD_PATTERN, ShardWriter, pack
-from musegan.data.sources import Source, find_sources
-from musegan.data.tracks import PRESETS, TrackError
+from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
+from musegan.data.reading import read_songs
+from musegan.data.report import Report
+from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprint
+from musegan.data.tracks import Preset
 from musegan.errors import UserError
 from musegan.files import atomic_write
-from musegan.roll import RollSpec
 
 REPORT_NAME = "report.json"
-OFF_GRID_STEPS = 1 / 8
-_ERROR_BINS = 1000    # of the histogram of quantisation errors over [0, 0.5] steps
+PAGE_NAME = "report.html"
+_LARGEST_BLOCK = 512    # files
+_SMALLEST_BLOCK = 16
+_FILES_PER_PROCESS = 1000    # at about a millisecond a file, fewer are read before another process has started
+_PLAN_NAME = "plan.json"
 
 
-@dataclass
-class Report:
-    """What `prepare` read, kept and left out; `report.json` holds the same."""
+@dataclass(frozen=True)
+class Rules:
+    """How files become bars, and which are left out."""
 
-    n_files: int = 0
-    """MIDI files found."""
-    pieces: dict[str, int] = field(default_factory=dict)
-    """Bars kept of each file that gave any."""
-    sounding_bars: dict[str, int] = field(default_factory=dict)
-    """By track: kept bars in which it sounds."""
-    n_notes: int = 0
-    """Notes of the tracks that feed the roll, in bars kept or not."""
-    dropped_notes: Counter[str] = field(default_factory=Counter)
-    """Notes of tracks that feed none, by General MIDI family."""
-    n_out_of_range: int = 0
-    """Notes outside the pitch range."""
-    n_merged: int = 0
-    """Notes that start in the same step and pitch of a track as another."""
-    n_silent_bars: int = 0
-    """Silent bars left out before the first and after the last note of a file."""
-    rejected_files: dict[str, str] = field(default_factory=dict)
-    """Reason by name."""
-    rejected_bars: list[tuple[str, str, int, int]] = field(default_factory=list)
-    """Name of the file, reason, first and last bar counted from 1."""
-    regridded: dict[str, Grid] = field(default_factory=dict)
-    """Files whose notes were moved to the beat they lie on."""
-    n_off_grid_before: int = 0
-    """Notes that started more than 1/8 step from the grid of their file, in files that were read."""
-    error_histogram: np.ndarray = field(default_factory=lambda: np.zeros(_ERROR_BINS + 1, np.int64))
-    """Notes by distance from their step, in 1000 bins over [0, 0.5] steps; all tracks."""
-
-    @property
-    def n_bars(self) -> int:
-        """Bars kept."""
-        return sum(self.pieces.values())
-
-    @property
-    def median_error_steps(self) -> float:
-        """Median distance of a note from its step, in [0, 0.5] steps; NaN without notes."""
-        total = np.cumsum(self.error_histogram)
-        return float(np.searchsorted(total, total[-1] / 2) / _ERROR_BINS / 2) if total[-1] else float("nan")
-
-    @property
-    def off_grid_share(self) -> float:
-        """Share of notes more than 1/8 step from their step; NaN without notes."""
-        off = self.error_histogram[int(OFF_GRID_STEPS * 2 * _ERROR_BINS) + 1 :].sum()
-        return self._share_of_notes(off)
-
-    @property
-    def off_grid_share_before(self) -> float:
-        """The same before files were moved to the beat they lie on."""
-        return self._share_of_notes(self.n_off_grid_before)
-
-    def _share_of_notes(self, count: int) -> float:
-        total = self.error_histogram.sum()
-        return float(count / total) if total else float("nan")
-
-    def to_json(self) -> str:
-        """The report as JSON, the same for the same input."""
-        fields = asdict(self) | {
-            "musegan": __version__,
-            "n_bars": self.n_bars,
-            "median_error_steps": self.median_error_steps,
-            "off_grid_share": self.off_grid_share,
-            "off_grid_share_before": self.off_grid_share_before,
-            "dropped_notes": dict(sorted(self.dropped_notes.items())),
-            "regridded": {name: grid._asdict() for name, grid in self.regridded.items()},
-        }
-        del fields["error_histogram"]
-        return json.dumps(fields, indent=1)
+    preset: Preset
+    """Tracks, metre, steps and pitches."""
+    min_tracks: int = 1
+    """Pieces in which fewer tracks of the roll sound are left out."""
+    max_silence: int | None = 2
+    """Longer runs of silent bars are left out; None keeps them."""
+    duplicates: Duplicates = "drop"
+    """Pieces that are the same as an earlier one: `drop` leaves them out, also transposed; `exact` only in the same key."""
+    beats: str = ""
+    """File beside each MIDI file that says where its beats are; {stem} in it stands for the name of the MIDI file."""
+    ignore_signatures: bool = False
+    """Count bars in the metre of the preset from the start, whatever the file's time signatures and downbeats say."""
+    regrid: bool = True
+    """Move MIDI files whose notes do not lie on their beat to the one they lie on."""
 
 
 def prepare(
     inputs: list[Path],
     out: Path,
-    spec: RollSpec,
-    preset: str = "lpd5",
+    rules: Rules,
     overwrite: bool = False,
+    jobs: int = 1,
+    part: tuple[int, int] = (1, 1),
     progress: Callable[[int, int], None] | None = None,
+    run_blocks: RunBlocks | None = None,
 ) -> Report:
-    """Makes a packed data set of MIDI files.
+    """Makes a packed data set of files of music.
 
     A file that cannot be used is left out with its reason in the report and never stops the rest. The data set is
-    written beside `out` and takes its place when it is whole; the same input gives the same bytes.
+    made in `<out>.partial`, which stays when the work is cut off, for the same call to go on with, and takes its place at
+    `out` when it is whole; the same input gives the same bytes.
 
     Args:
-        inputs: MIDI files, folders (searched through), zips.
+        inputs: files, folders (searched through), zips; see `musegan.data.sources`.
         out: the folder to make.
-        spec: of the data set; its tracks must be those of the preset.
-        preset: a key of `musegan.data.tracks.PRESETS`.
-        overwrite: replace `out` where it is a data set already.
-        progress: called after each file with the number done and the number in all.
+        rules: how files become bars.
+        overwrite: replace `out` where it is a data set already, and what is left of an earlier call with other input.
+        jobs: processes at most.
+        part: (3, 100) does the third of a hundred parts of the work, into `<out>/part-003-of-100`.
+        progress: called with the number of files done and the number in all.
+        run_blocks: does the blocks; by default in processes of this machine.
     Raises:
-        UserError: an input is missing or holds no MIDI, nothing is left to write, or `out` cannot be written, or
+        UserError: an input is missing or holds no music, nothing is left to write, or `out` cannot be written, or
             is something that must not be replaced.
-        ValueError: `spec` does not have the tracks of the preset.
     """
-    if spec.tracks != PRESETS[preset].tracks:
-        raise ValueError(f"spec must have the tracks of preset {preset!r}: got {[track.name for track in spec.tracks]}")
+    number, n_parts = part
+    if not 1 <= number <= n_parts:
+        raise UserError(f"the part must be 1 to {n_parts}: got {number}")
+    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
-    report = Report(n_files=len(sources), sounding_bars={track.name: 0 for track in spec.tracks})
-    with _folder_for(Path(out), overwrite) as folder:
-        writer = ShardWriter(folder, spec)
-        digests: dict[bytes, str] = {}
-        for done, source in enumerate(sources, 1):
-            try:
-                bars = _read(source, spec, preset, report)
-                piece = pack(source.name, bars)
-                if (twin := digests.setdefault(piece.digest(), source.name)) != source.name:
-                    raise MidiError(f"the same music as {twin}")
-                writer.add(piece)
-                _count_bars(report, source.name, bars, spec)
-            except (MidiError, TrackError) as err:
-                report.rejected_files[source.name] = str(err)
-            if progress is not None:
-                progress(done, len(sources))
-        if not report.pieces:
-            raise UserError(f"no bars are left of {len(sources)} files: {_top_reasons(report)}")
-        writer.close()
-        with atomic_write(folder / REPORT_NAME) as temporary:
-            temporary.write_text(report.to_json() + "\n")
+    blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
+    work = out.absolute().with_name(f"{out.name}.partial")
+    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
+    todo = {index: block for index, block in blocks.items() if not _block_report(work, index).exists()}
+    n_files = sum(map(len, blocks.values()))
+    n_done = n_files - sum(map(len, todo.values()))
+    for n_more in (run_blocks or run_in_processes)(functools.partial(prepare_block, work, rules), todo, jobs):
+        n_done += n_more
+        if progress is not None:
+            progress(n_done, n_files)
+    report = _finish(work, list(blocks), rules)
+    if not report.pieces and n_parts == 1:
+        shutil.rmtree(work, ignore_errors=True)
+        raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
+    _put_in_place(work / "dataset", out)
+    shutil.rmtree(work, ignore_errors=True)
     return report
 
 
-def _read(source: Source, spec: RollSpec, preset: str, report: Report) -> Bars:
-    """Reads one file and counts its notes.
+RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
+"""Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
+
+
+def run_in_processes(
+    function: Callable[[int, list[Source]], int], blocks: dict[int, list[Source]], jobs: int
+) -> Iterator[int]:
+    """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`."""
+    n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // _FILES_PER_PROCESS)
+    if n_processes <= 1:
+        for index, block in blocks.items():
+            yield function(index, block)
+        return
+    # Not by fork: torch's threads do not survive it.
+    pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for done in as_completed([pool.submit(function, *item) for item in blocks.items()]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
+    """Makes the shards and, lastly, the report of one block of files; returns their number.
 
     Raises:
-        MidiError, TrackError: it cannot be used, or no bar of it can.
+        UserError: they cannot be written.
     """
-    score = load_score(source.read())
-    moved, grid = regrid(score)
-    bars = cut_bars(to_multitrack(moved, spec.multitrack_resolution, source.name), PRESETS[preset], spec)
-    report.rejected_bars += [(source.name, *run) for run in bars.rejected]
-    report.n_silent_bars += bars.n_silent_bars
-    report.n_notes += bars.n_notes
-    report.n_out_of_range += bars.n_out_of_range
-    report.n_merged += bars.n_merged
-    report.dropped_notes += bars.dropped_notes
-    error = quantisation_error(moved, spec.steps_per_beat)
-    np.add.at(report.error_histogram, np.ceil(error * 2 * _ERROR_BINS - 1e-9).astype(int), 1)
-    report.n_off_grid_before += int((quantisation_error(score, spec.steps_per_beat) > OFF_GRID_STEPS).sum())
+    spec = rules.preset.spec
+    report = Report(n_files=len(sources))
+    writer = ShardWriter(work, spec, f"block-{index:06d}")
+    facts = {}    # by name of a piece, what the second pass needs: lowest pitch, bars in which each track sounds
+    for source in sources:
+        try:
+            for name, parts in _pieces(source, rules, report):
+                piece = pack(name, parts, spec, rules.duplicates)
+                writer.add(piece)
+                sounding = np.concatenate([bars.sounding for bars in parts])
+                facts[name] = (piece.lowest, len(sounding), sounding.sum(0).tolist())
+        except SongError as err:
+            report.rejected_files[source.name] = str(err)
+    writer.close()
+    with atomic_write(_block_report(work, index)) as temporary:
+        temporary.write_text(json.dumps({"report": report.raw(), "facts": facts, "n_shards": writer.n_shards}))
+    return len(sources)
+
+
+def _pieces(source: Source, rules: Rules, report: Report) -> Iterator[tuple[str, list[Bars]]]:
+    """The bars of each piece of a file: of its songs, or of those of one name; counts what is left out.
+
+    Raises:
+        SongError: the file cannot be used.
+    """
+    for song_name, songs in groupby(read_songs(source), key=lambda song: song.name):
+        name = f"{source.name}/{song_name}" if song_name else source.name
+        parts, reason = [], "has no songs"
+        for song in songs:
+            try:
+                bars = _bars(song, source, name, rules, report)
+                check_tracks(bars, rules.preset.spec, rules.min_tracks)
+                parts.append(bars)
+            except SongError as err:
+                reason = str(err)
+        if parts:
+            yield name, parts
+        else:
+            report.rejected_files[name] = reason
+
+
+def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -> Bars:
+    """Puts a song on its beat and cuts its bars."""
+    spec, grid, moved = rules.preset.spec, Grid(1.0), song
+    if source.suffix in MIDI_SUFFIXES:
+        if rules.beats:
+            moved = _on_annotated_beats(song, source, rules.beats)
+        elif rules.regrid:
+            moved, grid = regrid(song)
+    if rules.ignore_signatures:
+        moved = _in_metre(moved, spec.quarters_per_bar)
+    bars = cut_bars(moved, rules.preset, rules.max_silence)
+    before = quantisation_error(song, spec.steps_per_quarter)
+    report.count_errors(quantisation_error(moved, spec.steps_per_quarter) if moved is not song else before, before)
+    report.count_bars(name, bars)
     if grid.found_bpm is not None:
-        report.regridded[source.name] = grid
-    if not len(bars.frame):
-        raise MidiError(bars.rejected[0][0] if bars.rejected else "silent in every track of the roll")
+        report.regridded[name] = grid
     return bars
 
 
-def _count_bars(report: Report, name: str, bars: Bars, spec: RollSpec) -> None:
-    report.pieces[name] = len(bars.frame)
-    sounding = bars.frame.any((2, 3)).sum(0)
-    for track, count in zip(spec.tracks, sounding.tolist()):
-        report.sounding_bars[track.name] += count
+def _on_annotated_beats(song: Song, source: Source, pattern: str) -> Song:
+    from musegan.data.beats import on_beats, parse_beats
+
+    stem = Path(source.entry or source.path).stem
+    return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem))))
+
+
+def _in_metre(song: Song, quarters_per_bar: float) -> Song:
+    """The song with bars of that length from its start."""
+    n_ticks = quarters_per_bar * song.ticks_per_quarter
+    n_bars = -(-song.length_ticks // n_ticks)
+    return replace(song, downbeats=np.floor(np.arange(n_bars + 1) * n_ticks + 0.5).astype(np.int64))
+
+
+def _blocks(sources: list[Source]) -> Iterator[list[Source]]:
+    """Blocks of files, about 64 of them, as far as their size stays within bounds; a function of the number of files."""
+    size = min(max(len(sources) // 64, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+    for first in range(0, len(sources), size):
+        yield sources[first : first + size]
+
+
+def _block_report(work: Path, index: int) -> Path:
+    return work / f"block-{index:06d}.json"
+
+
+def _begin(work: Path, plan: dict, overwrite: bool) -> None:
+    """Makes the work folder, or finds that of an earlier call with the same plan.
+
+    Raises:
+        UserError: it cannot be written, or is of another plan.
+    """
+    text = json.dumps(plan, indent=1) + "\n"
+    try:
+        if work.exists():
+            plan_file = work / _PLAN_NAME
+            if plan_file.exists() and plan_file.read_text() == text:
+                return
+            if not overwrite:
+                raise UserError(
+                    f"{work} holds a data set begun with other files or settings: "
+                    "go on with those, remove the folder, or replace it with --overwrite"
+                )
+            shutil.rmtree(work)
+        work.mkdir(parents=True)
+    except OSError as err:
+        raise UserError(f"cannot write {work}: {err.strerror or err}") from err
+    with atomic_write(work / _PLAN_NAME) as temporary:
+        temporary.write_text(text)
+
+
+def _finish(work: Path, blocks: list[int], rules: Rules) -> Report:
+    """Makes the data set of the blocks, in `work/dataset`."""
+    spec = rules.preset.spec
+    folder = work / "dataset"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    writer = ShardWriter(folder, spec)
+    report = Report(sounding_bars={track.name: 0 for track in spec.tracks})
+    first_of: dict[bytes, tuple[str, int]] = {}    # of pieces with one digest: name, lowest pitch
+    for index in blocks:
+        block = json.loads(_block_report(work, index).read_text())
+        report.merge(Report.from_raw(block["report"]))
+        for shard in range(block["n_shards"]):
+            for piece in read_pieces(work / f"block-{index:06d}-{shard:05d}.safetensors"):
+                lowest, n_bars, sounding = block["facts"][piece.name]
+                first, its_lowest = first_of.setdefault(piece.digest, (piece.name, lowest))
+                if first != piece.name:
+                    moved = f", transposed by {lowest - its_lowest:+d} semitones" if lowest != its_lowest else ""
+                    report.rejected_files[piece.name] = f"the same music as {first}{moved}"
+                    continue
+                writer.add(piece)
+                report.add_piece(piece.name, n_bars, sounding, spec)
+    writer.close()
+    with atomic_write(folder / REPORT_NAME) as temporary:
+        temporary.write_text(report.to_json() + "\n")
+    return report
 
 
 def _top_reasons(report: Report) -> str:
-    reasons = Counter(report.rejected_files.values()).most_common(3)
+    reasons = report.reasons().most_common(3)
     return "; ".join(f"{count} {'file' if count == 1 else 'files'}: {reason}" for reason, count in reasons)
 
 
-@contextlib.contextmanager
-def _folder_for(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A new folder that takes the place of `out` if all goes well, and is gone otherwise.
+def _put_in_place(folder: Path, out: Path) -> None:
+    """Renames a folder to `out`; what was there is removed, or back in its place if that fails.
 
     Raises:
-        UserError: `out` is a file, a folder with other things in it, a data set and `overwrite` is False, or cannot
-            be written.
+        UserError: it cannot be renamed.
     """
-    _check_replaceable(out, overwrite)
     out = out.absolute()
-    mark = secrets.token_hex(4)
-    temporary, old = out.with_name(f".{out.name}-{mark}"), out.with_name(f".{out.name}-{mark}-old")
+    old = out.with_name(f".{out.name}-{secrets.token_hex(4)}-old")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _sync_folder(temporary)
+        _sync_folder(folder)
         if out.exists():
             out.rename(old)
-        temporary.rename(out)
+        folder.rename(out)
         _sync_folder(out.parent)
     except OSError as err:
         raise UserError(f"cannot write {out}: {err.strerror or err}") from err
     finally:
         if old.exists() and not out.exists():
             old.rename(out)
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raises UserError where `out` is a file, a folder with other things in it, or a data set and `overwrite` is False."""
     try:
         entries = list(out.iterdir())
     except FileNotFoundError:
         return
     except OSError as err:
         raise UserError(f"cannot write {out}: {err.strerror}") from err
-    others = [entry for entry in entries if not entry.match(SHARD_PATTERN) and entry.name != REPORT_NAME]
+    own = (REPORT_NAME, PAGE_NAME)
+    others = [entry for entry in entries if not entry.match(SHARD_PATTERN) and entry.name not in own]
     if others:
         raise UserError(f"{out} holds other things than a data set, e.g. {others[0].name}: name a new folder")
     if entries and not overwrite:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
 
 from musegan import roll
-from musegan.errors import UserError
+from musegan.errors import UserError, one_line
 from musegan.roll import RollSpec, Track
 
 # The sixteen families of General MIDI, eight programs each; program // 8 is the index.
@@ -88,6 +92,66 @@ PRESETS: dict[str, Preset] = {
     "satb": Preset(RollSpec(roll.PRESETS["satb"]), tuple(Feed(order=n) for n in (1, 2, 3, 4))),
     "drums": Preset(RollSpec((Track("drums", is_drum=True),), steps_per_beat=12, lowest_pitch=35, n_pitches=47), (Feed(),)),
 }
+
+
+_NUMBERS = tuple(item.name for item in fields(RollSpec) if item.name != "tracks")
+_TRACK_KEYS = (*(item.name for item in fields(Track)), "from")
+
+
+def load_preset(path: Path) -> Preset:
+    """Reads a preset of the user's own from YAML: the keys of `RollSpec`, and `from` with the keys of `Feed` in each track.
+
+    Raises:
+        UserError: no such file, no YAML, an unknown key (the nearest is named), or a value out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise UserError(f"cannot read {path}: {err.strerror}") from err
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise UserError(f"{path} is not YAML: {one_line(err)}") from err
+    try:
+        _check_keys(values, (*_NUMBERS, "tracks"), "the preset")
+        for name in _NUMBERS:
+            if name in values and (not isinstance(values[name], int) or isinstance(values[name], bool)):
+                raise UserError(f"{name} must be a whole number: got {values[name]!r}")
+        if not isinstance(values.get("tracks"), list):
+            raise UserError("tracks must be a list, with a name in each")
+        parts = [_track_and_feed(entry) for entry in values["tracks"]]
+        spec = RollSpec(**{**values, "tracks": tuple(track for track, _ in parts)})
+        return Preset(spec, tuple(feed for _, feed in parts))
+    except UserError as err:
+        raise UserError(f"{path}: {err}") from err
+
+
+def _track_and_feed(entry: object) -> tuple[Track, Feed]:
+    _check_keys(entry, _TRACK_KEYS, "a track")
+    if "name" not in entry:
+        raise UserError(f"a track has no name: got {entry}")
+    where = f"track {entry['name']!r}"
+    for name, kind in (("program", int), ("is_drum", bool)):
+        if name in entry and type(entry[name]) is not kind:
+            raise UserError(f"{where}: {name} must be {'true or false' if kind is bool else 'a number'}: got {entry[name]!r}")
+    feed = entry.get("from", {})
+    _check_keys(feed, tuple(item.name for item in fields(Feed)), f"`from` of {where}")
+    lists = {name: value if isinstance(value, list) else [value] for name, value in feed.items() if name != "order"}
+    for name, kind in (("families", str), ("programs", int), ("names", str)):
+        if not all(type(value) is kind for value in lists.get(name, ())):
+            raise UserError(f"{where}: {name} must be {'numbers' if kind is int else 'texts'}: got {feed[name]!r}")
+    if "order" in feed and type(feed["order"]) is not int:
+        raise UserError(f"{where}: order must be a number: got {feed['order']!r}")
+    own = {name: value for name, value in entry.items() if name != "from"}
+    return Track(**own), Feed(**{name: tuple(values) for name, values in lists.items()}, order=feed.get("order"))
+
+
+def _check_keys(values: object, known: Sequence[str], where: str) -> None:
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must be keys and values: got {values!r}")
+    for key in values:
+        if key not in known:
+            nearest = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+            raise UserError(f"{where} has no key {key!r}: {hint}")
 
 
 def family(track: Track) -> str:
