@@ -160,11 +160,11 @@ class _Timeline:
     """
 
     def __init__(self, song: Song, spec: RollSpec):
-        self.steps_per_quarter, self.ticks_per_quarter = spec.steps_per_beat, song.ticks_per_quarter
+        self.steps_per_quarter, self.ticks_per_quarter = spec.steps_per_quarter, song.ticks_per_quarter
         self.downbeats = song.downbeats
         lengths = np.diff(self.downbeats)
         self.n_bars = len(lengths)
-        self.quarters_per_bar = spec.beats_per_bar
+        self.quarters_per_bar = spec.quarters_per_bar
         bar_ticks = self.quarters_per_bar * song.ticks_per_quarter
         self.quarter_notes = lengths / song.ticks_per_quarter
         fits = lengths == bar_ticks
