@@ -53,13 +53,16 @@ class RollSpec:
     tracks: tuple[Track, ...]
     """The K tracks, in order; each may be given as a dictionary."""
     steps_per_beat: int = 4
-    """Time steps in a quarter note."""
+    """Time steps in a beat: in a quarter note, unless `beat_unit` says otherwise."""
     beats_per_bar: int = 4
-    """Quarter notes in a bar (3 for both 3/4 and 6/8)."""
+    """Beats in a bar; the time signature is beats_per_bar/beat_unit."""
     lowest_pitch: int = 24
     """MIDI pitch of the first of the P pitches."""
     n_pitches: int = 84
     """Number of pitches P."""
+    beat_unit: int = 4
+    """The note that is a beat, 4 a quarter, 8 an eighth: a power of two from 1 to 32. Tempo counts quarter notes
+    in every metre."""
 
     def __post_init__(self):
         tracks = (track if isinstance(track, Track) else Track(**track) for track in self.tracks)
@@ -72,6 +75,13 @@ class RollSpec:
         for name in ("steps_per_beat", "beats_per_bar", "n_pitches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1: got {getattr(self, name)}")
+        if self.beat_unit not in (1, 2, 4, 8, 16, 32):
+            raise UserError(f"beat_unit must be a power of two from 1 to 32: got {self.beat_unit}")
+        if self.steps_per_beat * self.beat_unit % 4:
+            raise UserError(
+                f"steps_per_quarter = steps_per_beat * beat_unit / 4 must be a whole number: "
+                f"steps_per_beat={self.steps_per_beat}, beat_unit={self.beat_unit}"
+            )
         if not 0 <= self.lowest_pitch <= N_MIDI_PITCHES - self.n_pitches:
             raise UserError(
                 f"lowest_pitch and n_pitches must stay within MIDI's 0 to 127: "
@@ -89,17 +99,27 @@ class RollSpec:
         return self.steps_per_beat * self.beats_per_bar
 
     @property
+    def steps_per_quarter(self) -> int:
+        """Time steps in a quarter note."""
+        return self.steps_per_beat * self.beat_unit // 4
+
+    @property
+    def quarters_per_bar(self) -> float:
+        """Quarter notes in a bar, exact: 3.0 for both 3/4 and 6/8, 3.5 for 7/8."""
+        return self.beats_per_bar * 4 / self.beat_unit
+
+    @property
     def multitrack_resolution(self) -> int:
         """Fine steps in a quarter note of a `pypianoroll.Multitrack` of such rolls (4 -> 28, 12 -> 36, 24 -> 72).
 
-        `steps_per_beat` times the smallest odd number from 3 that makes at least 24: fine enough for a gap of one
+        `steps_per_quarter` times the smallest odd number from 3 that makes at least 24: fine enough for a gap of one
         fine step between a note and its next strike, and odd, so that rounding to fine steps and then to steps is
         the same as rounding once: no fine step lies half-way between two steps.
         """
         fine_steps = 3
-        while self.steps_per_beat * fine_steps < 24:
+        while self.steps_per_quarter * fine_steps < 24:
             fine_steps += 2
-        return self.steps_per_beat * fine_steps
+        return self.steps_per_quarter * fine_steps
 
     def to_json(self) -> str:
         """The spec as one line of JSON; `from_json` is the inverse."""

@@ -120,7 +120,7 @@ def _multitrack(frame: np.ndarray) -> pypianoroll.Multitrack:
     above = N_MIDI_PITCHES - SPEC.lowest_pitch - SPEC.n_pitches
     pianorolls = np.pad(frame.astype(np.uint8) * 90, ((0, 0), (0, 0), (SPEC.lowest_pitch, above)))
     return pypianoroll.Multitrack(
-        resolution=SPEC.steps_per_beat,
+        resolution=SPEC.steps_per_quarter,
         tempo=np.full(frame.shape[1], 120.0),    # 1.0.4 fails on the [steps, 1] it reads, with numpy 2
         tracks=[
             pypianoroll.StandardTrack(track.name, track.program, track.is_drum, pianoroll)

@@ -13,7 +13,7 @@ from musegan.export.phrase import DEFAULT_VELOCITY, check_sound, phrase_notes
 from musegan.files import atomic_write
 from musegan.roll import Roll, RollSpec
 
-MIN_TICKS_PER_BEAT = 480
+MIN_TICKS_PER_QUARTER = 480
 
 
 def write_midi(
@@ -35,7 +35,7 @@ def write_midi(
 
 
 def midi_bytes(
-    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY, tail_beats: int = 0
+    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY, tail_quarters: int = 0
 ) -> bytes:
     """The content of a Standard MIDI file (format 1) of one phrase.
 
@@ -44,13 +44,14 @@ def midi_bytes(
 
     Args:
         roll, spec, tempo_bpm, velocity: see `score`.
-        tail_beats: silent quarter notes after the last bar.
+        tail_quarters: silent quarter notes after the last bar.
     Raises:
         ValueError, TypeError: see `score`.
     """
     music = score(roll, spec, tempo_bpm, velocity)
     n_bars = roll.frame.shape[1]
-    length_ticks = (n_bars * spec.beats_per_bar + tail_beats) * music.ticks_per_quarter
+    ticks_per_step = music.ticks_per_quarter // spec.steps_per_quarter
+    length_ticks = n_bars * spec.steps_per_bar * ticks_per_step + tail_quarters * music.ticks_per_quarter
     return _lasting(music.dumps_midi(), length_ticks)
 
 
@@ -61,9 +62,9 @@ def score(
 
     Args:
         roll: planes [K, B, T, P] bool that fit `spec`; B = 0 gives a score without notes.
-        spec: says tracks, metre (beats_per_bar quarter notes) and pitches. symusic hands out 15 channels to
+        spec: says tracks, metre (the time signature) and pitches. symusic hands out 15 channels to
             pitched tracks and starts over with the 16th, whose program then also changes the first one's.
-        tempo_bpm: quarter notes a minute, 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
         velocity: of all notes, 1 to 127.
     Raises:
         ValueError: the roll does not fit `spec`, or tempo or velocity is out of range.
@@ -71,10 +72,10 @@ def score(
     """
     check_sound(tempo_bpm, velocity)
     found = phrase_notes(roll, spec).numpy()    # [n, 4]
-    ticks_per_step = -(-MIN_TICKS_PER_BEAT // spec.steps_per_beat)
-    music = symusic.Score(ticks_per_step * spec.steps_per_beat)
+    ticks_per_step = -(-MIN_TICKS_PER_QUARTER // spec.steps_per_quarter)
+    music = symusic.Score(ticks_per_step * spec.steps_per_quarter)
     music.tempos.append(symusic.Tempo(0, tempo_bpm))
-    music.time_signatures.append(symusic.TimeSignature(0, spec.beats_per_bar, 4))
+    music.time_signatures.append(symusic.TimeSignature(0, spec.beats_per_bar, spec.beat_unit))
     for index, track in enumerate(spec.tracks):
         _, pitch, start_step, end_step = found[found[:, 0] == index].T
         part = symusic.Track(track.name, 0 if track.is_drum else track.program, track.is_drum)

@@ -38,12 +38,12 @@ def multitrack(
 ) -> pypianoroll.Multitrack:
     """One phrase as a pypianoroll multitrack.
 
-    Each step becomes several fine ones (`RollSpec.multitrack_resolution` a beat), and a note that is struck again
-    at once ends a fine step early, so that it stays a note of its own where pypianoroll has frames only.
+    Each step becomes several fine ones (`RollSpec.multitrack_resolution` a quarter note), and a note that is struck
+    again at once ends a fine step early, so that it stays a note of its own where pypianoroll has frames only.
 
     Args:
         roll: planes [K, B, T, P] bool that fit `spec`.
-        tempo_bpm: quarter notes a minute, 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
         velocity: of all notes, 1 to 127.
     Returns:
         A multitrack of `StandardTrack`s, pianorolls [fine steps, 128] uint8; `tempo` and `downbeat` are one
@@ -55,7 +55,7 @@ def multitrack(
     check_sound(tempo_bpm, velocity)
     found = phrase_notes(roll, spec)    # [n, 4]
     n_bars = roll.frame.shape[1]
-    fine = spec.multitrack_resolution // spec.steps_per_beat
+    fine = spec.multitrack_resolution // spec.steps_per_quarter
     bar_length_steps = spec.steps_per_bar * fine
     n_steps = n_bars * bar_length_steps
     pianorolls = np.zeros((spec.n_tracks, n_steps, N_MIDI_PITCHES), np.uint8)

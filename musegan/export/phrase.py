@@ -12,7 +12,7 @@ from musegan.roll import Roll, RollSpec, check_roll
 
 DEFAULT_VELOCITY = 90
 MAX_TEMPO_BPM = 1000.0
-MIN_TEMPO_BPM = 4.0    # MIDI holds at most 2^24 - 1 microseconds a beat: 3.58 beats a minute
+MIN_TEMPO_BPM = 4.0    # MIDI holds at most 2^24 - 1 microseconds a quarter note: 3.58 a minute
 
 
 def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
@@ -36,7 +36,7 @@ def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
 
 
 def check_sound(tempo_bpm: float, velocity: int = DEFAULT_VELOCITY) -> None:
-    """Checks tempo and velocity.
+    """Checks tempo, in quarter notes a minute, and velocity.
 
     Raises:
         UserError: a value that a MIDI file cannot hold, or that nobody can have meant.

@@ -150,8 +150,8 @@ def _draw_track(
                     color="#e2e2e2", linewidth=0.5, zorder=0.5)    # fmt: skip
     low = bottom + np.array([rows[pitch] for pitch in pitches.tolist()]) * row_height
     note_height = max(0.84 * row_height, MIN_NOTE_HEIGHT)
-    margin = min(0.02 * spec.steps_per_beat, 0.2)    # keeps notes apart that follow at once
-    onset_end = np.minimum(start + max(spec.steps_per_beat / 6, 1), end)    # a fine step alone would be a hairline
+    margin = min(0.02 * spec.steps_per_quarter, 0.2)    # keeps notes apart that follow at once
+    onset_end = np.minimum(start + max(spec.steps_per_quarter / 6, 1), end)    # a fine step alone would be a hairline
     for right, shade in ((end, _lighter(color)), (onset_end, color)):
         corners = _boxes(start + margin, right - margin, low, low + note_height)
         axes.add_collection(PolyCollection(corners, facecolor=shade, linewidth=0, zorder=2))

@@ -32,15 +32,15 @@ def write_wav(
 
     Args:
         roll: planes [K, B, T, P] bool that fit `spec`.
-        tempo_bpm: quarter notes a minute, 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
         velocity: of all notes, 1 to 127.
     Raises:
         ValueError: the roll does not fit `spec`, or tempo or velocity is out of range.
         TypeError: a plane is not bool.
         UserError: midirenderer or its SoundFont is missing, or the file cannot be written.
     """
-    tail_beats = round(TAIL_SECONDS * tempo_bpm / 60)
-    content = wav_bytes(midi_bytes(roll, spec, tempo_bpm, velocity, tail_beats))
+    tail_quarters = round(TAIL_SECONDS * tempo_bpm / 60)
+    content = wav_bytes(midi_bytes(roll, spec, tempo_bpm, velocity, tail_quarters))
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 

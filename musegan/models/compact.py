@@ -45,7 +45,7 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
             note; the output starts there.
         key_shifts: [12] how many training phrases lay -5 .. +6 semitones from C major or A minor; generated
             phrases, made in these keys, are moved back by shifts drawn from it. Empty: they are left where they are.
-        tempo_bpm: median tempo of the training data, the default of what is generated.
+        tempo_bpm: median tempo of the training data in quarter notes a minute, the default of what is generated.
     """
 
     def __init__(

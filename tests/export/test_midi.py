@@ -19,21 +19,21 @@ from musegan.roll import PRESETS, Roll, RollSpec, Track
 
 
 def expected(roll: Roll, spec: RollSpec) -> list[tuple]:
-    """Notes in beats: (track name, program, is_drum, pitch, start, end)."""
+    """Notes in quarter notes: (track name, program, is_drum, pitch, start, end)."""
     found = []
-    for track, pitch, start, end in phrase_notes(roll, spec).tolist():
+    for track, pitch, start_step, end_step in phrase_notes(roll, spec).tolist():
         part = spec.tracks[track]
         program = 0 if part.is_drum else part.program
-        beats = (start / spec.steps_per_beat, end / spec.steps_per_beat)
-        found.append((part.name, program, part.is_drum, pitch, *beats))
+        start, end = (step * 4 / (spec.steps_per_beat * spec.beat_unit) for step in (start_step, end_step))
+        found.append((part.name, program, part.is_drum, pitch, start, end))
     return sorted(found)
 
 
 def read_symusic(midi: bytes) -> list[tuple]:
     music = symusic.Score.from_midi(midi)
-    per_beat = music.ticks_per_quarter
+    per_quarter = music.ticks_per_quarter
     return sorted(
-        (track.name, track.program, track.is_drum, note.pitch, note.start / per_beat, note.end / per_beat)
+        (track.name, track.program, track.is_drum, note.pitch, note.start / per_quarter, note.end / per_quarter)
         for track in music.tracks
         for note in track.notes
     )
@@ -41,16 +41,16 @@ def read_symusic(midi: bytes) -> list[tuple]:
 
 def read_pretty_midi(midi: bytes) -> list[tuple]:
     music = pretty_midi.PrettyMIDI(io.BytesIO(midi))
-    beats = lambda seconds: music.time_to_tick(seconds) / music.resolution    # noqa: E731
+    quarters = lambda seconds: music.time_to_tick(seconds) / music.resolution    # noqa: E731
     return sorted(
-        (track.name, track.program, track.is_drum, note.pitch, beats(note.start), beats(note.end))
+        (track.name, track.program, track.is_drum, note.pitch, quarters(note.start), quarters(note.end))
         for track in music.instruments
         for note in track.notes
     )
 
 
 def read_music21(path) -> list[tuple[str, int, float, float]]:
-    """(track name, pitch, start, end) in beats; music21 keeps neither program nor channel as such."""
+    """(track name, pitch, start, end) in quarter notes; music21 keeps neither program nor channel as such."""
     music = music21.converter.parse(path, format="midi", forceSource=True, quantizePost=False)
     found = []
     for part in music.parts:
@@ -66,12 +66,15 @@ def read_music21(path) -> list[tuple[str, int, float, float]]:
 def music(draw):
     """(roll, spec) of any shape."""
     tracks = draw(st.lists(st.tuples(st.integers(0, 127), st.booleans()), min_size=1, max_size=4))
+    beat_unit = draw(st.sampled_from([1, 2, 4, 8, 16, 32]))
+    whole_in_a_quarter = [n for n in (1, 2, 3, 4, 7, 8, 12, 24) if n * beat_unit % 4 == 0]
     spec = RollSpec(
         tuple(Track(f"track {index}", program, drum) for index, (program, drum) in enumerate(tracks)),
-        steps_per_beat=draw(st.sampled_from([1, 2, 3, 4, 7, 12, 24])),
+        steps_per_beat=draw(st.sampled_from(whole_in_a_quarter)),
         beats_per_bar=draw(st.integers(1, 5)),
         lowest_pitch=draw(st.integers(0, 40)),
         n_pitches=draw(st.integers(1, 88)),
+        beat_unit=beat_unit,
     )
     shape = (spec.n_tracks, draw(st.integers(1, 3)), spec.steps_per_bar, spec.n_pitches)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
@@ -86,10 +89,12 @@ def test_symusic_and_pretty_midi_read_the_notes_of_the_roll(music, tempo_bpm):
     midi = midi_bytes(roll, spec, tempo_bpm)
     assert read_symusic(midi) == expected(roll, spec)
     assert read_pretty_midi(midi) == expected(roll, spec)
+    (sign,) = symusic.Score.from_midi(midi).time_signatures
+    assert (sign.time, sign.numerator, sign.denominator) == (0, spec.beats_per_bar, spec.beat_unit)
     assert midi_bytes(roll, spec, tempo_bpm) == midi
 
 
-@pytest.mark.parametrize("case", ["band", "waltz"])
+@pytest.mark.parametrize("case", ["band", "waltz", "jig", "seven", "march"])
 def test_music21_reads_the_notes_of_the_roll(case, request, tmp_path):
     spec, _, roll = request.getfixturevalue(case)
     write_midi(tmp_path / "song.mid", roll, spec)
@@ -128,12 +133,14 @@ def test_a_note_is_released_before_it_is_struck_again(band):
     assert kinds == ["note_on", "note_off"] * 9
 
 
-@pytest.mark.parametrize(("case", "beats"), [("band", 8), ("waltz", 9), ("silence", 16)])
-def test_every_track_lasts_all_bars(case, beats, request):
+@pytest.mark.parametrize(("case", "quarters"), [
+    ("band", 8), ("waltz", 9), ("silence", 16), ("jig", 6), ("seven", 7), ("march", 8),
+])
+def test_every_track_lasts_all_bars(case, quarters, request):
     spec, _, roll = request.getfixturevalue(case)
     file = mido.MidiFile(file=io.BytesIO(midi_bytes(roll, spec)))
     assert len(file.tracks) == spec.n_tracks
-    assert {sum(event.time for event in track) for track in file.tracks} == {beats * file.ticks_per_beat}
+    assert {sum(event.time for event in track) for track in file.tracks} == {quarters * file.ticks_per_beat}
 
 
 @pytest.mark.parametrize("n_bars", [0, 1, 40, 3000])    # ends that take one to four bytes
@@ -141,6 +148,29 @@ def test_length_of_silence(phrase, n_bars):
     spec = RollSpec(PRESETS["satb"], steps_per_beat=1, beats_per_bar=2, n_pitches=1)
     file = mido.MidiFile(file=io.BytesIO(midi_bytes(phrase(spec, [], n_bars), spec)))
     assert sum(event.time for event in file.tracks[-1]) == n_bars * 2 * 480
+
+
+@pytest.mark.parametrize(("case", "metre", "quarters"), [
+    ("jig", (6, 8), [0, 1.5, 2, 5.25]),
+    ("seven", (7, 8), [0, 3.5, 3.75]),
+    ("march", (2, 2), [0, 2, 4]),
+])
+def test_a_metre_is_written_as_such(case, metre, quarters, request):
+    spec, _, roll = request.getfixturevalue(case)
+    music = symusic.Score.from_midi(midi_bytes(roll, spec, tempo_bpm=90))
+    assert [(sign.time, sign.numerator, sign.denominator) for sign in music.time_signatures] == [(0, *metre)]
+    assert music.ticks_per_quarter == 480
+    assert [note.start / 480 for note in music.tracks[1].notes] == quarters
+    assert music.tempos[0].qpm == pytest.approx(90)    # quarter notes, whatever the beat
+    read = music21.converter.parseData(midi_bytes(roll, spec), format="midi")
+    bars = read.parts[0].getElementsByClass(music21.stream.Measure)
+    assert [bar.offset for bar in bars] == [0, 4 * metre[0] / metre[1]]
+
+
+def test_the_tail_counts_quarter_notes(seven):
+    spec, _, roll = seven
+    file = mido.MidiFile(file=io.BytesIO(midi_bytes(roll, spec, tail_quarters=3)))
+    assert {sum(event.time for event in track) for track in file.tracks} == {(7 + 3) * 480}
 
 
 def test_tempo_time_signature_and_velocity(waltz):

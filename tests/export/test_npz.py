@@ -24,14 +24,14 @@ def test_resolution(steps_per_beat, resolution):
     assert RollSpec(PRESETS["satb"], steps_per_beat=steps_per_beat).multitrack_resolution == resolution
 
 
-@pytest.mark.parametrize("case", ["band", "waltz", "silence"])
+@pytest.mark.parametrize("case", ["band", "waltz", "silence", "jig", "seven", "march"])
 def test_load_gives_back_the_notes(case, request, tmp_path):
     spec, notes, roll = request.getfixturevalue(case)
     write_npz(tmp_path / "song.npz", roll, spec, tempo_bpm=97.0)
     loaded = pypianoroll.load(tmp_path / "song.npz")
     loaded.validate()
     assert loaded.resolution == spec.multitrack_resolution
-    fine = spec.multitrack_resolution // spec.steps_per_beat
+    fine = loaded.resolution * 4 // (spec.steps_per_beat * spec.beat_unit)
     found = [
         (index, pitch, start / fine, -(-end // fine))    # a note may end a fine step early
         for index, track in enumerate(loaded.tracks)
@@ -58,6 +58,24 @@ def test_tempo_downbeats_and_velocity(waltz):
     assert music.tempo.shape == music.downbeat.shape == (324,)
     assert set(music.tempo) == {97.0}
     assert set(np.unique(music.stack())) == {0, 70}
+
+
+@pytest.mark.parametrize(("case", "downbeats", "steps"), [
+    ("jig", [0, 3 * 28], 6 * 28), ("seven", [0, 98], 7 * 28), ("march", [0, 4 * 28], 8 * 28),
+])
+def test_bars_of_another_beat(case, downbeats, steps, request):
+    spec, _, roll = request.getfixturevalue(case)
+    music = multitrack(roll, spec)
+    assert music.resolution == 28    # of a quarter note
+    assert music.get_downbeat_steps().tolist() == downbeats
+    assert music.downbeat.size == steps
+
+
+def test_seconds_of_seven_eighths(seven, tmp_path):
+    spec, _, roll = seven
+    pypianoroll.write(tmp_path / "song.mid", multitrack(roll, spec, tempo_bpm=60.0))
+    music = pretty_midi.PrettyMIDI(str(tmp_path / "song.mid"))
+    assert [note.start for note in music.instruments[1].notes] == pytest.approx([0, 3.5, 3.75], abs=0.01)
 
 
 def test_no_pickle_inside(band, tmp_path):

@@ -5,7 +5,7 @@ import dataclasses
 import matplotlib.colors
 import numpy as np
 import pytest
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from PIL import Image
 
 from musegan.errors import UserError
@@ -105,6 +105,33 @@ def test_names_are_not_formulas(band, tmp_path):
     spec, _, roll = band
     tracks = tuple(dataclasses.replace(track, name=rf"$\{track.name}$") for track in spec.tracks)
     write_png(tmp_path / "song.png", roll, dataclasses.replace(spec, tracks=tracks), titles=[r"$\nonsense$"])
+
+
+def lines(panel) -> list[tuple[float, ...]]:
+    """Steps of the upright lines: of the beats, then of the bars."""
+    drawn = [lines for lines in panel.collections if isinstance(lines, LineCollection)]
+    sets = [[segment[:, 0] for segment in lines.get_segments()] for lines in drawn]
+    return [tuple(x[0] for x in upright) for upright in sets if all(x[0] == x[1] for x in upright)]
+
+
+@pytest.mark.parametrize(("case", "beats", "bars"), [
+    ("jig", range(0, 24, 2), (0, 12, 24)), ("seven", range(0, 28, 2), (0, 14, 28)), ("march", (0, 8, 16, 24), (0, 16, 32)),
+])
+def test_lines_at_beats_and_bars(case, beats, bars, request):
+    spec, _, roll = request.getfixturevalue(case)
+    (panel,) = figure(roll, spec).axes
+    assert lines(panel) == [tuple(beats), bars]
+
+
+def test_notes_look_the_same_whatever_the_beat(phrase):
+    three = RollSpec((Track("piano"),), steps_per_beat=12, beats_per_bar=3)
+    six = dataclasses.replace(three, steps_per_beat=6, beats_per_bar=6, beat_unit=8)
+    roll = phrase(three, [(0, 60, 0, 12), (0, 64, 12, 36)], 1)
+    in_three, in_six = (
+        [box.extents.tolist() for color in (PALETTE[0], _lighter(PALETTE[0])) for box in boxes(figure(roll, spec).axes[0], color)]
+        for spec in (three, six)
+    )
+    assert in_three == in_six and len(in_six) == 4
 
 
 @pytest.mark.parametrize("steps_per_beat", [1, 24, 96])

@@ -31,6 +31,12 @@ def test_peak_and_length(band, tmp_path):
     assert np.abs(sound[: 4 * 48000].astype(float)).mean() > 200
 
 
+def test_length_of_seven_eighths(seven, tmp_path):
+    spec, _, roll = seven
+    write_wav(tmp_path / "song.wav", roll, spec, tempo_bpm=60)
+    assert len(samples(str(tmp_path / "song.wav"))) / 48000 == pytest.approx(2 * 3.5 + 2, abs=0.1)
+
+
 def test_a_higher_note_sounds_higher(phrase):
     spec = RollSpec(PRESETS["lpd5"])
     for pitch in (57, 69):

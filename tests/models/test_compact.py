@@ -1,9 +1,14 @@
 """The compact pair: its two views of a sample agree, gates rest, augmentation moves what it says."""
 
+import copy
+import dataclasses
+import json
+
 import pytest
 import torch
 
 from musegan.config import ModelConfig
+from musegan.losses import relativistic_generator
 from musegan.models import Layout, build, load_generator, save_generator
 from musegan.models.compact import gated
 from musegan.roll import Roll, RollSpec, Track
@@ -100,6 +105,44 @@ def test_odd_shapes(spec, bars):
     generator, discriminator = pair(layout, bars, frame_density=[0.1] * k, onset_density=[0.5] * k)
     assert discriminator(generator.probabilities(latents(generator))).shape == (6,)
     assert generator(latents(generator)).frame.shape == (6, k, bars, spec.steps_per_bar, spec.n_pitches)
+
+
+@pytest.mark.parametrize("metre, steps_per_beat, steps_per_bar", [
+    ((3, 4), 4, 12), ((6, 8), 2, 12), ((7, 8), 2, 14), ((2, 2), 8, 16),
+])
+def test_a_pair_learns_in_any_metre(metre, steps_per_beat, steps_per_bar, tmp_path):
+    spec = dataclasses.replace(SPEC, steps_per_beat=steps_per_beat, beats_per_bar=metre[0], beat_unit=metre[1])
+    layout = dataclasses.replace(LAYOUT, spec=spec)
+    generator, discriminator = pair(layout)
+    both = torch.nn.ModuleDict({"generator": generator, "discriminator": discriminator})
+    optimizer, before = torch.optim.SGD(both.parameters(), lr=0.1), copy.deepcopy(both)
+    features = layout.crop(random_roll(spec)).float()
+    assert features.shape == (4, 2, steps_per_bar, layout.n_features)
+
+    for step in range(2):
+        fake = generator.probabilities(latents(generator, n=4, seed=step))
+        assert fake.shape == features.shape
+        loss = relativistic_generator(discriminator(features, 1, rotation=1), discriminator(fake, 1, rotation=1))
+        optimizer.zero_grad(), loss.backward(), optimizer.step()
+    assert all(torch.isfinite(weight).all() for weight in both.parameters())
+    stuck = [name for (name, new), old in zip(both.named_parameters(), before.parameters()) if torch.equal(new, old)]
+    assert not [name for name in stuck if name.endswith("weight")]    # batch norm or the loss take some biases off again
+
+    # A bar is beats_per_bar beats: seen rotated is the same as rotated bars.
+    assert torch.allclose(discriminator(features, rotation=1), discriminator(features.roll(1, dims=1)), atol=1e-5)
+    save_generator(generator.eval(), tmp_path / "model")
+    loaded, z = load_generator(tmp_path / "model"), latents(generator)
+    assert loaded.spec == spec and torch.equal(loaded(z).frame, generator(z).frame)
+
+
+def test_model_folder_from_before_beat_unit(tmp_path):
+    generator, _ = pair()
+    save_generator(generator, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    settings = json.loads(config.read_text())
+    del settings["spec"]["beat_unit"]
+    config.write_text(json.dumps(settings))
+    assert load_generator(tmp_path / "model").spec.beat_unit == 4
 
 
 def test_model_folder_gives_the_model_back(tmp_path):
