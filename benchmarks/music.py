@@ -69,5 +69,5 @@ def packed_bars(n_bars: int, n_songs: int | None = None) -> Tensor:
 def _dataset(n_songs: int | None) -> PackedDataset:
     files = sorted(resources.dataset_path("freedoom").glob("*.mid"))[:n_songs]
     with tempfile.TemporaryDirectory() as folder:
-        prepare(files, Path(folder) / "songs", SPEC)
+        prepare(files, Path(folder) / "songs", Rules(Preset(SPEC, PRESETS["lpd5"].feeds)))
         return PackedDataset.open(Path(folder) / "songs")    # stays mapped when the files are gone

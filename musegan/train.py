@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from musegan import cli, config, info, resources
 from musegan.config import Config
 from musegan.data.packed import SHARD_PATTERN, PackedDataset
-from musegan.data.preparation import prepare
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.files import atomic_write
-from musegan.roll import PRESETS, RollSpec
 from musegan.training import gan
 from musegan.training.run_folder import RunFolder
 
@@ -87,7 +87,7 @@ def _dataset(name: str, run: RunFolder) -> PackedDataset:
         )
     if not run.data.exists():
         print(f"Preparing the embedded data set {name!r} ...", file=sys.stderr)
-        report = prepare([resources.dataset_path(name)], run.data, RollSpec(PRESETS["lpd5"]), preset="lpd5")
+        report = prepare([resources.dataset_path(name)], run.data, Rules(PRESETS["lpd5"]))
         print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars", file=sys.stderr)
     return PackedDataset.open(run.data)
 

@@ -4,8 +4,8 @@ import pytest
 
 from musegan import resources
 from musegan.data.packed import PackedDataset
-from musegan.data.preparation import prepare
-from musegan.roll import PRESETS, RollSpec
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
 
 SONGS = ("phase1-e1m1", "phase1-e1m4", "phase1-e2m3", "phase1-e2m5", "phase1-e3m3", "phase2-adrian", "phase2-countd", "phase2-evil")
 
@@ -15,7 +15,7 @@ def songs_folder(tmp_path_factory):
     """A packed data set of eight songs in five tracks."""
     files = [resources.dataset_path("freedoom") / f"{name}.mid" for name in SONGS]
     folder = tmp_path_factory.mktemp("songs") / "dataset"
-    prepare(files, folder, RollSpec(PRESETS["lpd5"]))
+    prepare(files, folder, Rules(PRESETS["lpd5"]))
     return folder
 
 

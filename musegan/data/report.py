@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class Report:
 
     def raw(self) -> dict[str, Any]:
         """All fields as JSON values; `from_raw` is the inverse."""
-        values = asdict(self)
+        values = {item.name: getattr(self, item.name) for item in fields(self)}    # asdict breaks a Counter
         values["error_histogram"] = self.error_histogram.tolist()
         values["regridded"] = {name: list(grid) for name, grid in self.regridded.items()}
         return values
