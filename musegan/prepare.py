@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from musegan.cli import run
-from musegan.data.preparation import Rules, prepare
+from musegan.data.cluster import run_on_ray
+from musegan.data.preparation import Rules, prepare, run_in_processes
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS, Preset, load_preset
 from musegan.errors import UserError
@@ -58,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
             progress.update(task, completed=done, total=total)
 
         try:
-            report = prepare(args.inputs, args.out, rules, args.overwrite, args.jobs, args.shard, show)
+            run_blocks = run_on_ray if args.ray else run_in_processes
+            report = prepare(args.inputs, args.out, rules, args.overwrite, args.jobs, args.shard, show, run_blocks)
         except KeyboardInterrupt:
             progress.console.print("stopped; the same command goes on where it was")
             raise
@@ -154,6 +156,11 @@ def _parser() -> argparse.ArgumentParser:
         default=(1, 1),
         metavar="K/N",
         help="do the K-th of N parts of the work, one on each machine; DATASET is whole when it holds all parts",
+    )
+    scale.add_argument(
+        "--ray",
+        action="store_true",
+        help="do the work as a Ray Data job, on the cluster of RAY_ADDRESS or on this machine (needs the extra ray)",
     )
     return parser
 

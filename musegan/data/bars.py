@@ -81,7 +81,7 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
         torch.from_numpy(table), 1, spec.n_tracks, 1, n_steps, spec.n_pitches, packed=True
     )    # [1, K, 1, steps, bytes]
     frame, onset = (plane.numpy()[0, :, 0] for plane in planes)    # [K, steps, bytes]
-    n_merged = len(start) - int(np.bitwise_count(onset).sum())
+    n_merged = len(start) - _n_bits(onset)
 
     kept, rejected = first + np.flatnonzero(timeline.fits[first:stop]), timeline.rejected(first, stop)
     frame, onset = (_bars(plane, timeline, kept, first, stop, spec) for plane in (frame, onset))    # [bars, K, T, bytes]
@@ -101,6 +101,13 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
         n_silent_bars=max(timeline.n_bars - (stop - first), 0),
         **counts,
     )
+
+
+def _n_bits(plane: np.ndarray) -> int:
+    """How many bits of a contiguous plane are set; eight bytes at a time where it can be."""
+    flat = plane.reshape(-1)
+    words = flat[: flat.size & ~7].view(np.uint64)
+    return int(np.bitwise_count(words).sum()) + int(np.bitwise_count(flat[words.nbytes :]).sum())
 
 
 def _notes_of_roll(song: Song, preset: Preset) -> tuple[Notes, dict]:

@@ -130,6 +130,8 @@ def bar_lines(signatures: tuple[Signature, ...], length_ticks: int, ticks_per_qu
         SongError: longer than `MAX_QUARTERS`.
     """
     check_length(length_ticks / ticks_per_quarter)
+    if not signatures:
+        return np.arange(0, length_ticks + 4 * ticks_per_quarter, 4 * ticks_per_quarter)
     changes = {0: 4 * ticks_per_quarter}
     for tick, numerator, denominator in signatures:
         if denominator > 0 and 0 <= tick < length_ticks and 16 * numerator >= denominator:

@@ -42,6 +42,10 @@ _FILES_PER_PROCESS = 1000    # at about a millisecond a file, fewer are read bef
 _PLAN_NAME = "plan.json"
 
 
+RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
+"""Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """How files become bars, and which are left out."""
@@ -62,64 +66,6 @@ class Rules:
     """Move MIDI files whose notes do not lie on their beat to the one they lie on."""
 
 
-def prepare(
-    inputs: list[Path],
-    out: Path,
-    rules: Rules,
-    overwrite: bool = False,
-    jobs: int = 1,
-    part: tuple[int, int] = (1, 1),
-    progress: Callable[[int, int], None] | None = None,
-    run_blocks: RunBlocks | None = None,
-) -> Report:
-    """Makes a packed data set of files of music.
-
-    A file that cannot be used is left out with its reason in the report and never stops the rest. The data set is
-    made in `<out>.partial`, which stays when the work is cut off, for the same call to go on with, and takes its place at
-    `out` when it is whole; the same input gives the same bytes.
-
-    Args:
-        inputs: files, folders (searched through), zips; see `musegan.data.sources`.
-        out: the folder to make.
-        rules: how files become bars.
-        overwrite: replace `out` where it is a data set already, and what is left of an earlier call with other input.
-        jobs: processes at most.
-        part: (3, 100) does the third of a hundred parts of the work, into `<out>/part-003-of-100`.
-        progress: called with the number of files done and the number in all.
-        run_blocks: does the blocks; by default in processes of this machine.
-    Raises:
-        UserError: an input is missing or holds no music, nothing is left to write, or `out` cannot be written, or
-            is something that must not be replaced.
-    """
-    number, n_parts = part
-    if not 1 <= number <= n_parts:
-        raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
-    _check_replaceable(out, overwrite)
-    sources = find_sources([Path(path) for path in inputs])
-    blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
-    work = out.absolute().with_name(f"{out.name}.partial")
-    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
-    todo = {index: block for index, block in blocks.items() if not _block_report(work, index).exists()}
-    n_files = sum(map(len, blocks.values()))
-    n_done = n_files - sum(map(len, todo.values()))
-    for n_more in (run_blocks or run_in_processes)(functools.partial(prepare_block, work, rules), todo, jobs):
-        n_done += n_more
-        if progress is not None:
-            progress(n_done, n_files)
-    report = _finish(work, list(blocks), rules)
-    if not report.pieces and n_parts == 1:
-        shutil.rmtree(work, ignore_errors=True)
-        raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
-    _put_in_place(work / "dataset", out)
-    shutil.rmtree(work, ignore_errors=True)
-    return report
-
-
-RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
-"""Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
-
-
 def run_in_processes(
     function: Callable[[int, list[Source]], int], blocks: dict[int, list[Source]], jobs: int
 ) -> Iterator[int]:
@@ -138,6 +84,60 @@ def run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
+def prepare(
+    inputs: list[Path],
+    out: Path,
+    rules: Rules,
+    overwrite: bool = False,
+    jobs: int = 1,
+    part: tuple[int, int] = (1, 1),
+    progress: Callable[[int, int], None] | None = None,
+    run_blocks: RunBlocks = run_in_processes,
+) -> Report:
+    """Makes a packed data set of files of music.
+
+    A file that cannot be used is left out with its reason in the report and never stops the rest. The data set is
+    made in `<out>.partial`, which stays when the work is cut off, for the same call to go on with, and takes its place at
+    `out` when it is whole; the same input gives the same bytes.
+
+    Args:
+        inputs: files, folders (searched through), zips; see `musegan.data.sources`.
+        out: the folder to make.
+        rules: how files become bars.
+        overwrite: replace `out` where it is a data set already, and what is left of an earlier call with other input.
+        jobs: processes at most.
+        part: (3, 100) does the third of a hundred parts of the work, into `<out>/part-003-of-100`.
+        progress: called with the number of files done and the number in all.
+        run_blocks: does the blocks.
+    Raises:
+        UserError: an input is missing or holds no music, nothing is left to write, or `out` cannot be written, or
+            is something that must not be replaced.
+    """
+    number, n_parts = part
+    if not 1 <= number <= n_parts:
+        raise UserError(f"the part must be 1 to {n_parts}: got {number}")
+    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    _check_replaceable(out, overwrite)
+    sources = find_sources([Path(path) for path in inputs])
+    blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
+    work = out.absolute().with_name(f"{out.name}.partial")
+    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
+    todo = {index: block for index, block in blocks.items() if not _is_done(work, index)}
+    n_files = sum(map(len, blocks.values()))
+    n_done = n_files - sum(map(len, todo.values()))
+    for n_more in run_blocks(functools.partial(prepare_block, work, rules), todo, jobs):
+        n_done += n_more
+        if progress is not None:
+            progress(n_done, n_files)
+    report = _finish(work, list(blocks), rules)
+    if not report.pieces and n_parts == 1:
+        shutil.rmtree(work, ignore_errors=True)
+        raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
+    _put_in_place(work / "dataset", out)
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
 def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
     """Makes the shards and, lastly, the report of one block of files; returns their number.
 
@@ -146,7 +146,7 @@ def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -
     """
     spec = rules.preset.spec
     report = Report(n_files=len(sources))
-    writer = ShardWriter(work, spec, f"block-{index:06d}")
+    writer = ShardWriter(work, spec, f"block-{index:06d}", sync=False)    # what power loss spoils is made again
     facts = {}    # by name of a piece, what the second pass needs: lowest pitch, bars in which each track sounds
     for source in sources:
         try:
@@ -158,8 +158,9 @@ def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -
         except SongError as err:
             report.rejected_files[source.name] = str(err)
     writer.close()
-    with atomic_write(_block_report(work, index)) as temporary:
-        temporary.write_text(json.dumps({"report": report.raw(), "facts": facts, "n_shards": writer.n_shards}))
+    with atomic_write(_block_report(work, index), sync=False) as temporary:
+        sizes = [path.stat().st_size for path in map(functools.partial(_block_shard, work, index), range(writer.n_shards))]
+        temporary.write_text(json.dumps({"report": report.raw(), "facts": facts, "shards": sizes}))
     return len(sources)
 
 
@@ -229,6 +230,19 @@ def _block_report(work: Path, index: int) -> Path:
     return work / f"block-{index:06d}.json"
 
 
+def _block_shard(work: Path, index: int, shard: int) -> Path:
+    return work / f"block-{index:06d}-{shard:05d}.safetensors"
+
+
+def _is_done(work: Path, index: int) -> bool:
+    """Whether a block's report is there, and its shards as large as that says: not so after a loss of power."""
+    try:
+        sizes = json.loads(_block_report(work, index).read_text())["shards"]
+        return all(_block_shard(work, index, shard).stat().st_size == size for shard, size in enumerate(sizes))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def _begin(work: Path, plan: dict, overwrite: bool) -> None:
     """Makes the work folder, or finds that of an earlier call with the same plan.
 
@@ -266,8 +280,8 @@ def _finish(work: Path, blocks: list[int], rules: Rules) -> Report:
     for index in blocks:
         block = json.loads(_block_report(work, index).read_text())
         report.merge(Report.from_raw(block["report"]))
-        for shard in range(block["n_shards"]):
-            for piece in read_pieces(work / f"block-{index:06d}-{shard:05d}.safetensors"):
+        for shard in range(len(block["shards"])):
+            for piece in read_pieces(_block_shard(work, index, shard)):
                 lowest, n_bars, sounding = block["facts"][piece.name]
                 first, its_lowest = first_of.setdefault(piece.digest, (piece.name, lowest))
                 if first != piece.name:
