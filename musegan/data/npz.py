@@ -10,6 +10,7 @@ import io
 import math
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -258,7 +259,7 @@ def _header(name: str, read: Callable[[int], bytes]) -> Header:
             header = Header(dtype, shape, fortran_order)
     except SongError:
         raise
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, struct.error) as err:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, struct.error) as err:
         raise SongError(f"damaged: {name} has no header of an array") from err
     if header.dtype.hasobject:
         raise SongError(f"{name} holds pickled objects, which are never read")
