@@ -1,4 +1,4 @@
-"""Arrays of phrases as songs, one song a phrase, read in parts: the reference project's sparse file, packed bits, dense.
+"""Arrays of phrases as songs, one a phrase, read in parts: the reference project's sparse file, packed bits, dense.
 
 | form | members | source |
 |---|---|---|
@@ -6,8 +6,8 @@
 | packed | `packed` = numpy.packbits([N, B, T, P, K], axis=-2), `shape` (N, B, T, P, K) | |
 | dense | one array of five axes in an .npz, or an .npy: [N, B, T, P, K], or [N, K, B, T, P] | |
 
-Each may have beside it `song` [N], which piece each phrase is of, and `names`, of the pieces (of the phrases where there
-is no `song`); and `tracks` [K], the tracks' names. What a file does not say is taken from the constants below.
+Each may have beside it `song` [N], which piece each phrase is of, and `names`, of the pieces (of the phrases where
+there is no `song`); and `tracks` [K], the tracks' names. What a file does not say is taken from the constants below.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def load_phrases(
     the piece that they were cut from, no file says. Songs with equal `name` are of one piece, so they belong on one
     side of any split; without `song` or `names`, a phrase is named by its place, "phrase 000123".
 
-    Frames tell no onsets: a note is struck where its pitch begins to sound. From `FINE_RESOLUTION` (12) steps a beat on,
-    a gap of one step is the mark of a note struck again (at 12, of the bass, guitar and strings of such files it is
-    what half of the gaps are; a rest that short is not written), and the note before is taken to last until then; below,
-    a gap is a rest. Drums have onsets only, so each of their cells is a note of one step.
+    Frames tell no onsets: a note is struck where its pitch begins to sound. From `FINE_RESOLUTION` (12) steps a beat
+    on, a gap of one step is the mark of a note struck again, as pypianoroll leaves it, and the note before is taken to
+    last until then; a rest as short as that is not written. Below, a gap is a rest: at 4 steps a beat one step is a
+    sixteenth. Drums have onsets only, so each of their cells is a note of one step.
 
     Args:
         source: a path, the bytes of a file, or a file that is open. Of a path no more than some MB are in memory.
@@ -192,7 +192,8 @@ def _layout(
         raise SongError(f"steps_per_beat must divide T: T={steps}, steps_per_beat={steps_per_beat}")
     if lowest_pitch is None:
         if n_pitches not in LOWEST_PITCHES:
-            raise SongError(f"P must be {' or '.join(map(str, LOWEST_PITCHES))}: got {n_pitches}; others need lowest_pitch")
+            known = " or ".join(map(str, LOWEST_PITCHES))
+            raise SongError(f"P must be {known}: got {n_pitches}; others need lowest_pitch")
         lowest_pitch = LOWEST_PITCHES[n_pitches]
     if not 0 <= lowest_pitch <= N_MIDI_PITCHES - n_pitches:
         raise SongError(f"pitches must be 0 to 127: lowest_pitch={lowest_pitch}, P={n_pitches}")
@@ -217,17 +218,17 @@ class _Names:
     def __init__(self, file: Npz, n_phrases: int):
         self._names = file.array("names", MAX_LABEL_BYTES) if "names" in file else None
         self._song = file.array("song", MAX_LABEL_BYTES) if "song" in file else None
-        if self._song is not None:
-            if self._song.shape != (n_phrases,) or self._song.dtype.kind not in "iu":
-                raise SongError(f"song must be {n_phrases} integers: got {self._song.dtype} {list(self._song.shape)[:8]}")
-        if self._names is not None:
-            if self._names.ndim != 1 or self._names.dtype.kind != "U":
-                raise SongError(f"names must be a list of text: got {self._names.dtype} {list(self._names.shape)[:8]}")
-            n, rule = len(self._names), "song" if self._song is not None else "one for each phrase"
-            if self._song is None and n != n_phrases:
-                raise SongError(f"names must be one for each of {n_phrases} phrases, where there is no song: got {n}")
-            if self._song is not None and not 0 <= int(self._song.min()) <= int(self._song.max()) < n:
-                raise SongError(f"song must be places in the {n} names: got {self._song.min()} to {self._song.max()}")
+        song, names = self._song, self._names
+        if song is not None and (song.shape != (n_phrases,) or song.dtype.kind not in "iu"):
+            raise SongError(f"song must be {n_phrases} integers: got {song.dtype} {list(song.shape)[:8]}")
+        if names is None:
+            return
+        if names.ndim != 1 or names.dtype.kind != "U":
+            raise SongError(f"names must be a list of text: got {names.dtype} {list(names.shape)[:8]}")
+        if song is None and len(names) != n_phrases:
+            raise SongError(f"names must be one for each of {n_phrases} phrases, where there is no song: got {len(names)}")
+        if song is not None and not 0 <= int(song.min()) <= int(song.max()) < len(names):
+            raise SongError(f"song must be places in the {len(names)} names: got {song.min()} to {song.max()}")
 
     def __getitem__(self, phrase: int) -> str:
         song = phrase if self._song is None else int(self._song[phrase])
@@ -276,7 +277,8 @@ def _sparse_blocks(header: Header, stream: Stream, layout: Layout) -> Iterator[n
     for part in _sparse_parts(header, stream):
         for axis, (row, size) in enumerate(zip(part, layout.shape)):
             if row.min() < 0 or row.max() >= size:
-                raise SongError(f"damaged: nonzero has {'NBTPK'[axis]} of {row.min()} to {row.max()}, shape says {size}")
+                low, high = row.min(), row.max()
+                raise SongError(f"damaged: nonzero has {'NBTPK'[axis]} of {low} to {high}, shape says {size}")
         part = np.concatenate([rest, part.astype(np.int64)], axis=1)
         if (np.diff(part[0]) < 0).any():
             raise SongError("nonzero must be sorted by phrase")

@@ -292,7 +292,9 @@ def _downbeats(downbeat: np.ndarray | None, last: int, n_steps: int, resolution:
     return np.unique(np.concatenate([[0], steps, [end]])).astype(np.int64)
 
 
-def runs(cells: np.ndarray, joins_gaps: bool = True, strokes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def runs(
+    cells: np.ndarray, joins_gaps: bool = True, strokes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Notes of the sounding cells of piano-rolls that are laid end to end, with two silent cells between any two lines.
 
     Args:

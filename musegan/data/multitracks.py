@@ -1,4 +1,4 @@
-"""pypianoroll's .npz multitracks as songs: of pypianoroll 1, and of the older releases that wrote the Lakh Pianoroll Dataset.
+"""pypianoroll's .npz multitracks as songs: of release 1, and the old form that the Lakh Pianoroll Dataset is in.
 
 Source: `save` and `load` of pypianoroll 0.1 to 1.0.4. Both forms hold `info.json` (the old one says `beat_resolution`
 where the new one says `resolution`) and for each track the four parts of a `scipy.sparse.csc_matrix` [steps, 128];
@@ -127,8 +127,9 @@ def _dense_notes(pianoroll: np.ndarray, strokes: bool) -> tuple[np.ndarray, np.n
 def _sparse_notes(
     budget: _Budget, name: str, strokes: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    values, steps, offsets, shape = (budget.array(f"{name}_csc_{part}") for part in ("data", "indices", "indptr", "shape"))
-    if any(array.ndim != 1 for array in (values, steps, offsets, shape)):
+    parts = [budget.array(f"{name}_csc_{part}") for part in ("data", "indices", "indptr", "shape")]
+    values, steps, offsets, shape = parts
+    if any(array.ndim != 1 for array in parts):
         raise SongError(f"damaged: {name} has parts of more than one axis")
     if any(array.dtype.kind not in "iu" for array in (steps, offsets, shape)):
         raise SongError(f"damaged: {name} has places that are no integers")
@@ -136,7 +137,8 @@ def _sparse_notes(
     n_steps = int(shape[0])
     steps, offsets = steps.astype(np.int64), offsets.astype(np.int64)
     lengths = np.diff(offsets)
-    if len(lengths) != N_MIDI_PITCHES or offsets[0] or (lengths < 0).any() or not offsets[-1] == len(steps) == len(values):
+    fit = len(lengths) == N_MIDI_PITCHES and offsets[0] == 0 and offsets[-1] == len(steps) == len(values)
+    if not fit or (lengths < 0).any():
         raise SongError(f"damaged: {name} has parts that do not fit together")
     if not len(steps):
         return steps, steps, steps, values, n_steps

@@ -1,4 +1,4 @@
-"""Arrays in .npz and .npy files, read in parts and without trust: no pickle, and no size is believed before it is checked.
+"""Arrays in .npz and .npy files, read in parts and without trust: no pickle, and no size is believed unchecked.
 
 A zip's directory is read by `zipfile`, an array's header by `numpy.lib.format`; what lies between is read here, because
 `numpy.load` gives only whole arrays and takes what a header claims before it looks at what there is.
@@ -55,7 +55,9 @@ class Header(NamedTuple):
 class Stream:
     """The unpacked bytes of an array or other member, from first to last; `copy` goes on from the same place twice."""
 
-    def __init__(self, file: Npz, name: str, start: int, packed_bytes: int, n_bytes: int, deflated: bool, crc: int | None):
+    def __init__(
+        self, file: Npz, name: str, start: int, packed_bytes: int, n_bytes: int, deflated: bool, crc: int | None
+    ):
         """Args: where the packed bytes lie in `file`, how many they are, unpacked too, and their checksum."""
         self._file, self._name = file, name
         self._position, self._end = start, start + packed_bytes
@@ -224,10 +226,12 @@ class Npz:
         return values.reshape(header.shape, order="F" if header.fortran_order else "C")
 
     def read_at(self, position: int, n_bytes: int) -> bytes:
-        """Bytes of the file itself; fewer where it ends."""
+        """Bytes of the file itself; fewer where it ends, none outside it."""
+        if not 0 <= position < self._size:
+            return b""
         try:
             self._file.seek(position)
-            return self._file.read(n_bytes)
+            return self._file.read(min(n_bytes, self._size - position))
         except OSError as err:
             raise SongError(f"cannot be read: {err.strerror}") from err
 
@@ -235,7 +239,13 @@ class Npz:
         if self.read_at(0, len(_MAGIC)) == _MAGIC:
             return {"": None}
         entries = zipfile.ZipFile(self._file).infolist()
-        return {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        return {_name(entry.filename): entry for entry in entries}
+
+
+def _name(filename: str) -> str:
+    """What a member is called, fit to be told in one line."""
+    name = filename.removesuffix(".npy")
+    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _header(name: str, read: Callable[[int], bytes]) -> Header:
@@ -253,7 +263,8 @@ def _header(name: str, read: Callable[[int], bytes]) -> Header:
         text = read(size)
         if plain := _PLAIN_HEADER.fullmatch(text):
             dtype, order, shape = plain.groups()
-            header = Header(np.dtype(dtype.decode()), tuple(int(n) for n in shape.split(b",") if n.strip()), order == b"True")
+            shape = tuple(int(n) for n in shape.split(b",") if n.strip())
+            header = Header(np.dtype(dtype.decode()), shape, order == b"True")
         else:
             shape, fortran_order, dtype = parse(io.BytesIO(length + text))
             header = Header(dtype, shape, fortran_order)

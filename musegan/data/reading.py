@@ -35,7 +35,8 @@ def _array_songs(source: Source) -> Iterator[Song]:
         content = source.read() if source.entry else Path(source.path)
     except SongError as err:
         if str(err).startswith("larger than"):
-            raise SongError(f"arrays of more than {MAX_FILE_BYTES >> 20} MiB in a zip are not read: unpack it first") from err
+            limit = MAX_FILE_BYTES >> 20
+            raise SongError(f"arrays of more than {limit} MiB in a zip are not read: unpack it first") from err
         raise
     with Npz(content) as file:
         if INFO in file:
