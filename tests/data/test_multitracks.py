@@ -203,6 +203,7 @@ DAMAGE = {
     "track no table": (npz(info(**{"0": 3}), **csc(roll())), "no table for a track"),
     "no tracks": (npz(info(0)), "has no tracks"),
     "no notes": (npz(info(), **csc(roll(96, ()))), "has no notes"),
+    "bzip2": (npz(info(), zipfile.ZIP_BZIP2, **csc(roll())), "info.json is encrypted or packed in a way that numpy does not"),
     "no data": (npz(info(), **without("data")), "there is no pianoroll_0_csc_data"),
     "no second track": (npz(info(2), **csc(roll())), "there is no pianoroll_1_csc_data"),
     "pickled": (npz(info(), **parts(data=pickled())), "pianoroll_0_csc_data holds pickled objects, which are never read"),
