@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from musegan.data.events import Song, SongError
 from musegan.data.midi import load_midi
-from musegan.data.sources import MIDI_SUFFIXES, Source
+from musegan.data.scores import load_scores
+from musegan.data.sources import MIDI_SUFFIXES, SCORE_SUFFIXES, Source
 
 
 def read_songs(source: Source) -> Iterator[Song]:
@@ -17,5 +18,7 @@ def read_songs(source: Source) -> Iterator[Song]:
     """
     if source.suffix in MIDI_SUFFIXES:
         yield load_midi(source.read())
+    elif source.suffix in SCORE_SUFFIXES:
+        yield from load_scores(source.read(), source.suffix)
     else:
         raise SongError(f"no reader for {source.suffix}")
