@@ -34,9 +34,7 @@ _LOUDNESS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff")    # dynamics that 
 _DRUM_AT = {"D4": 44, "F4": 36, "A4": 41, "C5": 38, "D5": 45, "E5": 48, "F5": 51, "G5": 42, "A5": 49}
 _NAMES = (("C", 0), ("C", 1), ("D", 0), ("E", -1), ("E", 0), ("F", 0), ("F", 1), ("G", 0), ("A", -1), ("A", 0),
           ("B", -1), ("B", 0))    # step and alter of the twelve pitch classes
-# Elements whose value music21 counts up to, so that a large one would take for ever.
-_SMALL_VALUES = {"beats", "beat-type", "staves", "fifths", "octave", "alter", "diatonic", "chromatic", "octave-change",
-                 "actual-notes", "normal-notes", "multiple-rest", "display-octave", "slash-dot", "staff", "line"}
+MAX_BEATS = 64    # in a bar: music21 takes time as the square of it
 
 
 class _Part:
@@ -124,8 +122,11 @@ def _kern(content: bytes) -> list:
         raise SongError("not a kern file: no **kern in it")
     if len(text.split()) > MAX_TOKENS:
         raise SongError(f"has more than {MAX_TOKENS:,} tokens")
-    if long := re.search(r"\d{6,}|\.{5,}", re.sub(r"^!.*$", "", text, flags=re.MULTILINE)):
-        raise SongError(f"damaged score: {long[0][:20]} in line {text[:long.start()].count(chr(10)) + 1}")
+    music = re.sub(r"^!.*$", "", text, flags=re.MULTILINE)
+    if long := re.search(r"\d{6,}|\d\.{5,}", music):
+        raise SongError(f"damaged score: {long[0][:20]} in line {music.count(chr(10), 0, long.start()) + 1}")
+    for signature in re.findall(r"^(?:\S+\t+)*\*M(\d\S*?)/", music, re.MULTILINE):
+        _check_count("metre", signature, MAX_BEATS)
     parsed = HumdrumDataCollection(text.splitlines()).parse()
     return list(parsed.scores) if isinstance(parsed, Opus) else [parsed]
 
@@ -180,41 +181,57 @@ def _root_file(archive: zipfile.ZipFile) -> str:
 
 
 def _check_xml(content: bytes) -> None:
-    """Refuses what is not MusicXML, and what would take for ever: entities, too many elements, huge numbers.
+    """Refuses what is not MusicXML, and what would take for ever: entities, too many elements, huge counts.
 
-    No MusicXML file declares entities; one that does may unfold to any size, which expat stops by itself only from
-    2.4.1 on.
+    No score declares entities; a file that does may unfold to any size, which expat stops by itself only from 2.4.1 on.
     """
-    n_elements, depth, small = 0, 0, ""
+    cost, depth, parts = 0, 0, []
 
     def start(tag, attributes):
-        nonlocal n_elements, depth, small
-        n_elements, depth, small = n_elements + 1, depth + 1, tag if tag in _SMALL_VALUES else ""
-        if n_elements == 1 and tag != "score-partwise":
+        nonlocal cost, depth
+        if not depth and tag != "score-partwise":
             raise SongError(f"not a MusicXML score that can be read: its root is <{tag[:40]}>, not <score-partwise>")
-        if n_elements > MAX_ELEMENTS or depth > 100:
-            raise SongError(f"has more than {MAX_ELEMENTS:,} elements" if depth <= 100 else "damaged XML: nested too deep")
-        if len(attributes.get("number", "")) > 40:
-            raise SongError(f"damaged score: <{tag}> has a number of {len(attributes['number'])} characters")
+        spend(1)
+        depth += 1
+        parts.clear()
+        if depth > 100:
+            raise SongError("damaged XML: nested too deep")
+        if tag == "ending":
+            _check_count(tag, attributes.get("number", ""), 999)
 
     def end(tag):
-        nonlocal depth, small
-        depth, small = depth - 1, ""
+        nonlocal depth
+        depth -= 1
+        if tag in ("beats", "fifths"):
+            spend(_check_count(tag, "".join(parts), MAX_BEATS) ** 2)
+        parts.clear()
 
-    def text(value):
-        if small and len(value.strip()) > 12:
-            raise SongError(f"damaged score: <{small}> is {value.strip()[:20]}")
-        if small and any(len(number) > 3 for number in re.findall(r"\d+", re.sub(r"\.\d*", "", value))):
-            raise SongError(f"damaged score: <{small}> is {value.strip()}")
+    def spend(elements):
+        nonlocal cost
+        cost += elements
+        if cost > MAX_ELEMENTS:
+            raise SongError(f"has more than {MAX_ELEMENTS:,} elements")
 
     def entity(name, *_):
         raise SongError(f"declares XML entities ({name[:40]}), which no score needs")
 
     parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
     parser.EntityDeclHandler = entity
     parser.Parse(content, True)
+
+
+def _check_count(what: str, text: str, most: int) -> int:
+    """The sum of the numbers in a text, which music21 would count up to.
+
+    Raises:
+        SongError: more than `most`.
+    """
+    numbers = re.findall(r"\d+", text)
+    total = sum(map(int, numbers)) if all(len(number) < 10 for number in numbers) else most + 1
+    if total > most:
+        raise SongError(f"damaged score: {what} {text.strip()[:20]}")
+    return total
 
 
 def _pitch_drums(root: ElementTree.Element) -> set[str]:
