@@ -27,8 +27,8 @@ from musegan.roll import N_MIDI_PITCHES, Track
 TICKS_PER_QUARTER = 10080    # 2^5 * 3^2 * 5 * 7: exact to 128ths, and for triplets, nonuplets, quintuplets, septuplets
 DEFAULT_VELOCITY = 90
 VOICE_PROGRAM = 52    # choir, as in the preset "satb"; music21 gives singers 53
-MAX_ELEMENTS = 1 << 21    # of a MusicXML file, about 200,000 notes; music21 takes half a minute
-MAX_TOKENS = 1 << 18    # of a kern file
+MAX_ELEMENTS = 1 << 21    # of a MusicXML file, about 200,000 notes: music21 takes a minute
+MAX_KERN_COST = 1 << 30    # lines times tokens of a kern file: music21 takes a minute, a second for a usual one
 _LOUDNESS = ("ppp", "pp", "p", "mp", "mf", "f", "ff", "fff")    # dynamics that last; "sfz" and the like do not
 # Where a drum is written in a staff, for files that do not say what it sounds like (MuseScore's default drum set).
 _DRUM_AT = {"D4": 44, "F4": 36, "A4": 41, "C5": 38, "D5": 45, "E5": 48, "F5": 51, "G5": 42, "A5": 49}
@@ -94,20 +94,14 @@ def load_scores(content: bytes, suffix: str) -> list[Song]:
 
 @contextlib.contextmanager
 def _quiet_music21() -> Iterator[None]:
-    """music21 without its warnings, which it writes to stderr."""
+    """music21 without its warnings, some of which it writes to stderr itself."""
     try:
-        from music21 import environment
+        import music21    # noqa: F401
     except ImportError as err:
         raise SongError('needs music21: pip install "musegan[scores]"') from err
-    settings = environment.Environment()
-    shown = settings["warnings"]
-    settings["warnings"] = 0    # in memory only
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        settings["warnings"] = shown
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _kern(content: bytes) -> list:
@@ -120,14 +114,19 @@ def _kern(content: bytes) -> list:
         text = content.decode("latin-1")
     if not re.search(r"^(\S+\t+)*\*\*kern\b", text, re.MULTILINE):
         raise SongError("not a kern file: no **kern in it")
-    if len(text.split()) > MAX_TOKENS:
-        raise SongError(f"has more than {MAX_TOKENS:,} tokens")
+    n_lines, n_tokens = text.count("\n"), len(text.split())
+    if n_lines * n_tokens > MAX_KERN_COST:
+        raise SongError(f"too long for music21: {n_lines:,} lines, {n_tokens:,} tokens")
     music = re.sub(r"^!.*$", "", text, flags=re.MULTILINE)
     if long := re.search(r"\d{6,}|\d\.{5,}", music):
         raise SongError(f"damaged score: {long[0][:20]} in line {music.count(chr(10), 0, long.start()) + 1}")
     for signature in re.findall(r"^(?:\S+\t+)*\*M(\d\S*?)/", music, re.MULTILINE):
         _check_count("metre", signature, MAX_BEATS)
-    parsed = HumdrumDataCollection(text.splitlines()).parse()
+    with contextlib.redirect_stderr(io.StringIO()) as complaints:
+        parsed = HumdrumDataCollection(text.splitlines()).parse()
+    # music21 leaves out a note that it cannot read, and says so here; "*..." are tandem interpretations, as clefs.
+    if lost := re.search(r"Error in parsing event \('(?![*!])(.*)'\) at line (\d+)", complaints.getvalue()):
+        raise SongError(f"damaged score: {lost[1][:40]} in line {lost[2]}")
     return list(parsed.scores) if isinstance(parsed, Opus) else [parsed]
 
 
@@ -185,38 +184,43 @@ def _check_xml(content: bytes) -> None:
 
     No score declares entities; a file that does may unfold to any size, which expat stops by itself only from 2.4.1 on.
     """
-    cost, depth, parts = 0, 0, []
+    cost, depth, n_measures, pieces = 0, 0, 0, []
 
     def start(tag, attributes):
-        nonlocal cost, depth
+        nonlocal depth
         if not depth and tag != "score-partwise":
             raise SongError(f"not a MusicXML score that can be read: its root is <{tag[:40]}>, not <score-partwise>")
         spend(1)
         depth += 1
-        parts.clear()
+        pieces.clear()
         if depth > 100:
             raise SongError("damaged XML: nested too deep")
         if tag == "ending":
             _check_count(tag, attributes.get("number", ""), 999)
 
     def end(tag):
-        nonlocal depth
+        nonlocal depth, n_measures
         depth -= 1
-        if tag in ("beats", "fifths"):
-            spend(_check_count(tag, "".join(parts), MAX_BEATS) ** 2)
-        parts.clear()
+        if tag == "measure":
+            n_measures += 1
+        elif tag == "part":
+            spend(n_measures**2 // 16)    # music21 looks at all measures before to place the next
+            n_measures = 0
+        elif tag in ("beats", "fifths"):
+            spend(_check_count(tag, "".join(pieces), MAX_BEATS) ** 2)
+        pieces.clear()
 
     def spend(elements):
         nonlocal cost
         cost += elements
         if cost > MAX_ELEMENTS:
-            raise SongError(f"has more than {MAX_ELEMENTS:,} elements")
+            raise SongError(f"too long for music21: more than {MAX_ELEMENTS:,} elements, or 5,000 measures")
 
     def entity(name, *_):
         raise SongError(f"declares XML entities ({name[:40]}), which no score needs")
 
     parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, parts.append
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, pieces.append
     parser.EntityDeclHandler = entity
     parser.Parse(content, True)
 
@@ -342,7 +346,7 @@ def _gather(stream, offset, part: _Part, frame: _Frame) -> None:
 
 def _gather_notes(element, at, part: _Part) -> None:
     start, end = _ticks(at), _ticks(at + element.quarterLength)
-    if element.duration.isGrace or end <= start:
+    if end <= start:    # a grace note
         return
     for note in element.notes if hasattr(element, "notes") else (element,):
         pitch = int(np.floor(note.pitch.ps + 0.5))
