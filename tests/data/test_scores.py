@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from musegan.data import scores
+from musegan.data import notation
 from musegan.data.events import SongError
 from musegan.data.midi import load_midi
 from musegan.data.reading import read_songs
@@ -117,6 +117,17 @@ def test_bars_follow_the_signatures_to_the_last_note():
                                   note("rest", 18), note("rest", 18)])))
     assert (song.downbeats / QUARTER).tolist() == [0, 4, 7, 10]
     assert song.signatures == ((0, 4, 4), (4 * QUARTER, 3, 4))
+
+
+def test_a_measure_too_short_in_one_part_does_not_shift_the_rest():
+    good = [attributes() + note("C4", 24), note("D4", 24), note("E4", 24)]
+    for wrong in (12, 30):
+        bad = [good[0], note("D5", wrong, TIE), note("D5", 24, TIED)]
+        song = song_of(xml(("a", "", good), ("b", "", good), ("c", "", bad)))
+        assert (song.downbeats / QUARTER).tolist() == [0, 4, 8, 12]
+        assert [start for start, _, _ in rows(song, 2)] == [0, 4, 8]
+    song = song_of(xml(("a", "", good), ("c", "", [good[0], note("D5", 12), note("E5", 24)])))
+    assert [start for start, _, _ in rows(song, 1)] == [0, 4, 8]
 
 
 def test_loudness_is_the_last_dynamic_s():
@@ -265,7 +276,7 @@ def test_nothing_is_pickled_or_written(tmp_path):
     (tmp_path / "a.krn").write_text(KERN)
     home = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), str(tmp_path / "home"))
     home["MPLCONFIGDIR"] = matplotlib.get_cachedir()    # pypianoroll's, whose list of fonts takes long to make
-    root = str(Path(scores.__file__).parents[2])
+    root = str(Path(notation.__file__).parents[2])
     path = {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     command = [sys.executable, "-c", WATCH, str(tmp_path / "a.krn"), str(tmp_path / "home")]
     done = subprocess.run(command, env={**os.environ, **home, **path}, capture_output=True, text=True, timeout=120)
