@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from musegan.data.bars import Bars, check_tracks, cut_bars
+from musegan.data.beats import on_beats, parse_beats
 from musegan.data.events import Song, SongError
 from musegan.data.grid import Grid, quantisation_error, regrid
 from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
@@ -206,8 +207,6 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
 
 
 def _on_annotated_beats(song: Song, source: Source, pattern: str) -> Song:
-    from musegan.data.beats import on_beats, parse_beats
-
     stem = Path(source.entry or source.path).stem
     return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem))))
 

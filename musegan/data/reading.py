@@ -10,7 +10,8 @@ from musegan.data.events import Song, SongError
 from musegan.data.midi import load_midi
 from musegan.data.multitracks import INFO, load_multitrack
 from musegan.data.npz import Npz
-from musegan.data.sources import ARRAY_SUFFIXES, MAX_FILE_BYTES, MIDI_SUFFIXES, Source
+from musegan.data.scores import load_scores
+from musegan.data.sources import ARRAY_SUFFIXES, MAX_FILE_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, Source
 
 
 def read_songs(source: Source) -> Iterator[Song]:
@@ -23,6 +24,8 @@ def read_songs(source: Source) -> Iterator[Song]:
         yield load_midi(source.read())
     elif source.suffix in ARRAY_SUFFIXES:
         yield from _array_songs(source)
+    elif source.suffix in SCORE_SUFFIXES:
+        yield from load_scores(source.read(), source.suffix)
     else:
         raise SongError(f"no reader for {source.suffix}")
 

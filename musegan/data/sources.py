@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import lzma
 import os
 import posixpath
@@ -23,7 +24,9 @@ SCORE_SUFFIXES = (".musicxml", ".mxl", ".xml", ".krn")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *ARRAY_SUFFIXES, *SCORE_SUFFIXES)
 MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are read in parts, may have more
 MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
-_UNPACKING = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+UNPACKING_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What a damaged zip makes `zipfile` raise."""
+CORPUS_PREFIX = "music21:"
 
 
 class Source(NamedTuple):
@@ -75,7 +78,7 @@ class Source(NamedTuple):
             raise SongError(f"there is no {beside} beside it" if beside else f"cannot be read: {err.strerror}") from err
         except SongError:
             raise
-        except _UNPACKING as err:
+        except UNPACKING_ERRORS as err:
             reason = err.strerror if isinstance(err, OSError) and err.strerror else err
             raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {reason}") from err
         if len(content) > MAX_FILE_BYTES:
@@ -92,11 +95,13 @@ def open_zip(path: str) -> zipfile.ZipFile:
 def find_sources(inputs: list[Path]) -> list[Source]:
     """Lists the files of music of files, folders (and the folders in them) and zips, in a fixed order.
 
+    An input "music21:bach" stands for a composer in the corpus that music21 ships: any of its folders that has scores.
+
     Raises:
         UserError: an input does not exist, or there is no music in any.
     """
     for path in inputs:
-        if not path.exists():
+        if not path.exists() and not str(path).startswith(CORPUS_PREFIX):
             raise UserError(f"no such file or folder: {path}")
     sources: list[Source] = []
     seen: set[str] = set()
@@ -128,6 +133,9 @@ def fingerprint(sources: list[Source]) -> str:
 
 
 def _sources(path: Path) -> Iterator[Source]:
+    if str(path).startswith(CORPUS_PREFIX) and not path.exists():
+        yield from _corpus_sources(str(path).removeprefix(CORPUS_PREFIX))
+        return
     if not path.is_dir():
         if path.suffix.lower() not in (*MUSIC_SUFFIXES, ".zip"):
             reason = f"its name ends in none of {', '.join(MUSIC_SUFFIXES)}, .zip"
@@ -142,6 +150,22 @@ def _sources(path: Path) -> Iterator[Source]:
                 yield from _file_sources(file, file.relative_to(path).as_posix())
 
 
+def _corpus_sources(composer: str) -> Iterator[Source]:
+    """Scores in a folder of music21's corpus, named "bach/bwv66.6"; found without importing music21."""
+    package = importlib.util.find_spec("music21")
+    if package is None or not package.submodule_search_locations:
+        raise UserError(f'{CORPUS_PREFIX}{composer} needs music21: pip install "musegan[scores]"')
+    corpus = Path(package.submodule_search_locations[0], "corpus")
+    scores: dict[str, list[Path]] = {}
+    for path in sorted(corpus.glob("*/**/*")):
+        if path.suffix.lower() in SCORE_SUFFIXES:
+            scores.setdefault(path.relative_to(corpus).parts[0], []).append(path)
+    if composer not in scores:
+        raise UserError(f"no {composer!r} in music21's corpus: it has {', '.join(scores)}")
+    for path in scores[composer]:
+        yield Source(path.relative_to(corpus).with_suffix("").as_posix(), str(path))
+
+
 def _file_sources(path: Path, name: str) -> Iterator[Source]:
     name, suffix = _clean(name), path.suffix.lower()
     if suffix == ".zip":
@@ -154,7 +178,7 @@ def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MUSIC_SUFFIXES)]
-    except (*_UNPACKING, NotImplementedError) as err:
+    except (*UNPACKING_ERRORS, NotImplementedError) as err:
         yield Source(name, str(path), problem=f"not a readable zip: {err}")
         return
     total = 0
