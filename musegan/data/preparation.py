@@ -73,8 +73,13 @@ def run_in_processes(
     """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`."""
     n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // _FILES_PER_PROCESS)
     if n_processes <= 1:
-        for index, block in blocks.items():
-            yield function(index, block)
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)    # ops of some microseconds: waiting for a second thread costs more than it does
+        try:
+            for index, block in blocks.items():
+                yield function(index, block)
+        finally:
+            torch.set_num_threads(n_threads)
         return
     # Not by fork: torch's threads do not survive it.
     pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
@@ -192,7 +197,7 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
     spec, grid, moved = rules.preset.spec, Grid(1.0), song
     if source.suffix in MIDI_SUFFIXES:
         if rules.beats:
-            moved = _on_annotated_beats(song, source, rules.beats)
+            moved = _on_annotated_beats(song, source, rules.beats, spec.beats_per_bar)
         elif rules.regrid:
             moved, grid = regrid(song)
     if rules.ignore_signatures:
@@ -206,9 +211,9 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
     return bars
 
 
-def _on_annotated_beats(song: Song, source: Source, pattern: str) -> Song:
+def _on_annotated_beats(song: Song, source: Source, pattern: str, beats_per_bar: int) -> Song:
     stem = Path(source.entry or source.path).stem
-    return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem))))
+    return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem)), beats_per_bar))
 
 
 def _in_metre(song: Song, quarters_per_bar: float) -> Song:
