@@ -13,10 +13,12 @@ from torch import Tensor
 
 from musegan import resources
 from musegan.data.packed import PackedDataset
-from musegan.data.preparation import prepare
-from musegan.roll import PRESETS, Roll, RollSpec
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
+from musegan.roll import Roll
 
-SPEC = RollSpec(PRESETS["lpd5"], steps_per_beat=12)
+PRESET = PRESETS["lpd5"].with_spec(steps_per_beat=12)
+SPEC = PRESET.spec
 
 
 class Sizes(NamedTuple):
@@ -69,5 +71,5 @@ def packed_bars(n_bars: int, n_songs: int | None = None) -> Tensor:
 def _dataset(n_songs: int | None) -> PackedDataset:
     files = sorted(resources.dataset_path("freedoom").glob("*.mid"))[:n_songs]
     with tempfile.TemporaryDirectory() as folder:
-        prepare(files, Path(folder) / "songs", Rules(Preset(SPEC, PRESETS["lpd5"].feeds)))
+        prepare(files, Path(folder) / "songs", Rules(PRESET))
         return PackedDataset.open(Path(folder) / "songs")    # stays mapped when the files are gone
