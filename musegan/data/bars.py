@@ -105,13 +105,17 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
 
 def _notes_of_roll(song: Song, preset: Preset) -> tuple[Notes, dict]:
     """The notes that feed the roll, with its track and pitch indices; and counts for `Bars`."""
-    place = np.array([-1 if k is None else k for k in assign(song.tracks, preset)])
+    per_track = np.bincount(song.notes.track)
+    sounding = np.flatnonzero(per_track)
+    tracks = [song.tracks[index] for index in sounding.tolist()]
+    place = np.full(len(per_track), -1)
+    place[sounding] = [-1 if k is None else k for k in assign(tracks, preset)]
     notes = song.notes._replace(track=place[song.notes.track])
     dropped: Counter[str] = Counter()
-    if (place < 0).any():
-        per_track = np.bincount(song.notes.track, minlength=len(place))
-        for index in np.flatnonzero((place < 0) & (per_track > 0)).tolist():
-            dropped[family(song.tracks[index])] += int(per_track[index])
+    for track, index in zip(tracks, sounding.tolist()):
+        if place[index] < 0:
+            dropped[family(track)] += int(per_track[index])
+    if dropped:
         notes = notes.take(notes.track >= 0)
     n_notes = len(notes.start)
     notes = notes._replace(pitch=notes.pitch - preset.spec.lowest_pitch)
