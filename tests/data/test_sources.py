@@ -1,11 +1,11 @@
-"""Finding MIDI in files, folders and zips."""
+"""Finding music in files, folders and zips."""
 
 import zipfile
 
 import pytest
 
-from musegan.data.midi import MAX_FILE_BYTES, MidiError
-from musegan.data.sources import find_sources
+from musegan.data.events import SongError
+from musegan.data.sources import MAX_FILE_BYTES, find_sources
 from musegan.errors import UserError
 from tests.data.songs import midi, scale
 
@@ -56,7 +56,7 @@ def test_names_in_a_zip_cannot_climb_or_break_a_table(tmp_path):
 def test_a_bomb_in_a_zip_is_refused(tmp_path):
     path = zipped(tmp_path / "s.zip", {"bomb.mid": bytes(MAX_FILE_BYTES + 1)})
     assert path.stat().st_size < 100_000
-    with pytest.raises(MidiError, match="larger than 32 MiB"):
+    with pytest.raises(SongError, match="larger than 32 MiB"):
         find_sources([path])[0].read()
 
 
@@ -66,7 +66,7 @@ def test_a_zip_that_lies_about_a_size_gives_no_more_than_the_limit(tmp_path):
     path.write_bytes(path.read_bytes().replace(real, (1000).to_bytes(4, "little")))
     try:
         assert len(find_sources([path])[0].read()) <= MAX_FILE_BYTES + 1
-    except MidiError as err:
+    except SongError as err:
         assert "cannot be unpacked" in str(err)
 
 
@@ -75,7 +75,7 @@ def test_a_broken_zip_is_one_bad_file(tmp_path, data):
     (tmp_path / "s.zip").write_bytes(data)
     (source,) = find_sources([tmp_path])
     assert source.name == "s.zip"
-    with pytest.raises(MidiError, match="not a readable zip"):
+    with pytest.raises(SongError, match="not a readable zip"):
         source.read()
 
 
@@ -84,18 +84,18 @@ def test_a_broken_entry_is_one_bad_file(tmp_path):
     data = bytearray(path.read_bytes())
     data[60:70] = bytes(10)
     path.write_bytes(data)
-    with pytest.raises(MidiError, match="cannot be unpacked"):
+    with pytest.raises(SongError, match="cannot be unpacked"):
         find_sources([path])[0].read()
 
 
-def test_a_named_file_that_is_no_midi_is_one_bad_file(tmp_path):
+def test_a_named_file_that_is_no_music_is_one_bad_file(tmp_path):
     (tmp_path / "song.txt").write_text("la la la")
-    with pytest.raises(MidiError, match="its name ends in none of .mid"):
+    with pytest.raises(SongError, match="its name ends in none of .mid"):
         find_sources([tmp_path / "song.txt"])[0].read()
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match="no such file or folder: .*nowhere"):
         find_sources([tmp_path, tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="no MIDI files in .*: looked for .mid, .midi, .smf and .zip"):
+    with pytest.raises(UserError, match="no music in .*: looked for .mid, .midi, .smf, .npz, .npy, .musicxml, .mxl, .xml, .krn and .zip"):
         find_sources([tmp_path])
