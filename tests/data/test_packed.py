@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from musegan.data import packed
-from musegan.data.bars import Bars
 from musegan.data.packed import DatasetError, PackedDataset, ShardWriter, pack, split_pieces, write_shard
 from musegan.roll import PRESETS, RollSpec
+from tests.data.songs import bars_of, unpacked
 
 SPEC = RollSpec(PRESETS["lpd5"])
 
@@ -23,13 +23,17 @@ def bars(bar_numbers, seed=0, spec=SPEC):
     shape = (len(bar_numbers), spec.n_tracks, spec.steps_per_bar, spec.n_pitches)
     frame = rng.random(shape) < 0.1
     tempo = rng.uniform(60, 200, len(bar_numbers)).astype(np.float32)
-    return Bars(frame, frame & (rng.random(shape) < 0.5), tempo, np.array(bar_numbers))
+    return bars_of(frame, frame & (rng.random(shape) < 0.5), bar_numbers, tempo)
+
+
+def piece(name, bar_numbers, seed=0, spec=SPEC):
+    return pack(name, [bars(bar_numbers, seed, spec)], spec)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Three pieces in two shards: a has bars 0-3 and 6-7, b bars 2-4, c bar 0."""
-    a, b, c = pack("a", bars([0, 1, 2, 3, 6, 7], 1)), pack("b", bars([2, 3, 4], 2)), pack("c", bars([0], 3))
+    a, b, c = piece("a", [0, 1, 2, 3, 6, 7], 1), piece("b", [2, 3, 4], 2), piece("c", [0], 3)
     write_shard(tmp_path / "shard-00000.safetensors", SPEC, [a, b])
     write_shard(tmp_path / "shard-00001.safetensors", SPEC, [c])
     return tmp_path
@@ -39,12 +43,13 @@ def test_what_is_read_is_what_was_written(folder):
     dataset = PackedDataset.open(folder)
     written = [bars([0, 1, 2, 3, 6, 7], 1), bars([2, 3, 4], 2), bars([0], 3)]
     assert (dataset.spec, dataset.n_bars, dataset.pieces) == (SPEC, 10, ["a", "b", "c"])
-    assert dataset.tempo_bpm.tolist() == np.concatenate([piece.tempo_bpm for piece in written]).tolist()
+    assert dataset.tempo_bpm.tolist() == np.concatenate([each.tempo_bpm for each in written]).tolist()
     roll = dataset.roll(torch.arange(10), 1)
     for name in ("frame", "onset"):
         plane = getattr(roll, name)
         assert plane.dtype == torch.bool and plane.shape == (10, 5, 1, 16, 84)
-        assert np.array_equal(plane[:, :, 0].numpy(), np.concatenate([getattr(piece, name) for piece in written]))
+        planes = [unpacked(getattr(each, name), SPEC) for each in written]
+        assert np.array_equal(plane[:, :, 0].numpy(), np.concatenate(planes))
 
 
 def test_phrases_lie_within_runs(folder):
@@ -77,17 +82,17 @@ def test_phrases_beyond_the_end_are_refused(folder):
 @settings(max_examples=25, deadline=None)
 def test_packing_is_exact_for_any_number_of_pitches(tmp_path_factory, n_pitches, seed):
     spec = RollSpec(PRESETS["satb"], 1, 2, 60, n_pitches)
-    piece, path = bars([0, 1, 5], seed, spec), tmp_path_factory.mktemp("pitches")
-    write_shard(path / "shard-00000.safetensors", spec, [pack("a", piece)])
+    written, path = bars([0, 1, 5], seed, spec), tmp_path_factory.mktemp("pitches")
+    write_shard(path / "shard-00000.safetensors", spec, [pack("a", [written], spec)])
     roll = PackedDataset.open(path).roll(torch.arange(3), 1)
-    assert np.array_equal(roll.frame[:, :, 0].numpy(), piece.frame)
-    assert np.array_equal(roll.onset[:, :, 0].numpy(), piece.onset)
+    assert np.array_equal(roll.frame[:, :, 0].numpy(), unpacked(written.frame, spec))
+    assert np.array_equal(roll.onset[:, :, 0].numpy(), unpacked(written.onset, spec))
 
 
 def test_the_same_pieces_give_the_same_bytes(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("again") / "shard-00000.safetensors"
     for _ in range(5):
-        pieces = [pack("a", bars([0, 1, 2, 3, 6, 7], 1)), pack("b", bars([2, 3, 4], 2))]
+        pieces = [piece("a", [0, 1, 2, 3, 6, 7], 1), piece("b", [2, 3, 4], 2)]
         write_shard(other, SPEC, pieces)
         assert other.read_bytes() == (folder / "shard-00000.safetensors").read_bytes()
 
@@ -95,8 +100,8 @@ def test_the_same_pieces_give_the_same_bytes(folder, tmp_path_factory):
 def test_shards_are_filled_and_pieces_stay_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(packed, "MAX_SHARD_BARS", 5)
     writer = ShardWriter(tmp_path, SPEC)
-    for name, n_bars in (("a", 2), ("b", 3), ("c", 1), ("d", 9), ("e", 1)):
-        writer.add(pack(name, bars(range(n_bars))))
+    for seed, (name, n_bars) in enumerate((("a", 2), ("b", 3), ("c", 1), ("d", 9), ("e", 1))):
+        writer.add(piece(name, range(n_bars), seed))
     writer.close()
     shards = sorted(tmp_path.iterdir())
     opened = [packed._read_shard(path) for path in shards]
@@ -106,8 +111,8 @@ def test_shards_are_filled_and_pieces_stay_whole(tmp_path, monkeypatch):
 
 def test_reading_maps_the_file(tmp_path):
     """A shard of 90 MB is opened and read here and there without taking its size in memory."""
-    piece = bars(range(64))
-    pieces = [pack(str(i), piece) for i in range(400)]
+    same = bars(range(64))
+    pieces = [pack(str(i), [same], SPEC, "keep") for i in range(400)]
     write_shard(tmp_path / "shard-00000.safetensors", SPEC, pieces)
     size = (tmp_path / "shard-00000.safetensors").stat().st_size
     assert size > 40e6
@@ -144,7 +149,12 @@ DAMAGE = {
     "runs too long": (lambda path: rewrite(path, run_offsets=np.array([0, 4, 6, 10])), "rise .* 9 bars"),
     "unknown piece": (lambda path: rewrite(path, run_pieces=np.array([0, 0, 2])), "must be below the 2 pieces"),
     "no tempo at all": (lambda path: rewrite(path, tempo_bpm=np.full(9, np.nan, np.float32)), "must be positive"),
-    "another version": (lambda path: rewrite(path, {"version": 2}), "version 2 of the format; this musegan reads 1"),
+    "another version": (lambda path: rewrite(path, {"version": 1}), "version 1 of the format; this musegan reads 2: make it again"),
+    "no digests": (lambda path: rewrite(path, digests=None), "no tensor 'digests'"),
+    "digests of another length": (lambda path: rewrite(path, digests=np.zeros((2, 8), np.uint8)), r"digests: .* \[2, 16\], got .* \[2, 8\]"),
+    "a digest too few": (lambda path: rewrite(path, digests=np.zeros((1, 16), np.uint8)), r"digests: .* \[2, 16\], got .* \[1, 16\]"),
+    "digests of words": (lambda path: rewrite(path, digests=np.zeros((2, 16), np.int64)), "digests: expected torch.uint8"),
+    "pieces out of order": (lambda path: rewrite(path, run_pieces=np.array([1, 0, 0])), "run_pieces must ascend"),
     "another format": (lambda path: rewrite(path, {"format": "x"}), "not a shard of a musegan data set"),
     "spoilt spec": (lambda path: rewrite(path, {"spec": {"tracks": []}}), "tracks must not be empty"),
     "spoilt pieces": (lambda path: rewrite(path, {"pieces": [1, 2]}), "the list of pieces is damaged"),
@@ -162,7 +172,7 @@ def test_damage_is_told(folder, damage):
 
 def test_shards_of_two_specs_are_refused(folder):
     spec = RollSpec(PRESETS["lpd5"], lowest_pitch=25)
-    write_shard(folder / "shard-00001.safetensors", spec, [pack("c", bars([0], 3))])
+    write_shard(folder / "shard-00001.safetensors", spec, [piece("c", [0], 3)])
     with pytest.raises(DatasetError, match="shard-00001.safetensors: its spec differs from that of shard-00000"):
         PackedDataset.open(folder)
 
