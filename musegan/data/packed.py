@@ -338,11 +338,13 @@ def _parts(folder: Path) -> list[Path]:
     """The parts of a data set made in parts, in order; [] for any other folder.
 
     Raises:
-        DatasetError: some are missing.
+        DatasetError: some are missing, they are of different numbers, or shards lie beside them.
     """
     found = {path: match for path in sorted(folder.glob("part-*-of-*")) if (match := PART_NAME.fullmatch(path.name))}
     if not found:
         return []
+    if any(folder.glob(SHARD_PATTERN)):
+        raise DatasetError(f"{folder} holds shards beside its parts, as two data sets in one folder would")
     counts = {int(match[2]) for match in found.values()}
     if len(counts) > 1:
         raise DatasetError(f"{folder} mixes parts of {' and of '.join(map(str, sorted(counts)))}")

@@ -94,7 +94,11 @@ def prepare(
     number, n_parts = part
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    out = Path(out)
+    if n_parts > 1:
+        if any(out.glob(SHARD_PATTERN)):
+            raise UserError(f"{out} is a whole data set already: name another folder for the parts")
+        out /= f"part-{number:03d}-of-{n_parts:03d}"
     _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
