@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from musegan.data import packed
-from musegan.data.packed import DatasetError, PackedDataset, ShardWriter, pack, split_pieces, write_shard
+from musegan.data.packed import DatasetError, PackedDataset, ShardWriter, pack, read_pieces, split_pieces, write_shard
 from musegan.roll import PRESETS, RollSpec
 from tests.data.songs import bars_of, unpacked
 
@@ -182,6 +182,169 @@ def test_folders_that_are_no_data_set(tmp_path):
         PackedDataset.open(tmp_path)
     with pytest.raises(DatasetError, match="there is no such folder"):
         PackedDataset.open(tmp_path / "nowhere")
+
+
+def equal(first, second):
+    """Whether two pieces are the same, but for `lowest`, which a shard does not hold."""
+    return all(np.array_equal(a, b) for a, b in zip(first[:-1], second[:-1]))
+
+
+def test_read_pieces_gives_what_was_written(folder):
+    written = [piece("a", [0, 1, 2, 3, 6, 7], 1), piece("b", [2, 3, 4], 2)]
+    read = list(read_pieces(folder / "shard-00000.safetensors"))
+    assert len(read) == 2 and all(map(equal, written, read))
+    assert [each.run_offsets.tolist() for each in read] == [[0, 4, 6], [0, 3]]
+    assert [each.run_first_bar.tolist() for each in read] == [[0, 6], [2]]
+
+
+def test_songs_of_one_piece_are_kept_apart():
+    parts = [bars([0, 1], 1), bars([0, 2], 2), bars([1], 3)]
+    joined = pack("a", parts, SPEC)
+    assert joined.run_offsets.tolist() == [0, 2, 3, 4, 5]
+    assert joined.run_first_bar.tolist() == [0, 3, 5, 8]
+    assert np.array_equal(joined.frame, np.concatenate([each.frame for each in parts]))
+
+
+def melody(*notes, bar_numbers=(0, 1), track=1):
+    """Two bars of notes: start and end step in them, pitch index, and whether there is an onset."""
+    frame = np.zeros((5, 32, 84), bool)
+    onset = np.zeros_like(frame)
+    frame[0, 0::4, 12] = onset[0, 0::4, 12] = True    # drums
+    for start, end, pitch, *without in notes:
+        frame[track, start:end, pitch] = True
+        onset[track, start, pitch] = not without
+    return bars_of(*(plane.reshape(5, 2, 16, 84).swapaxes(0, 1) for plane in (frame, onset)), bar_numbers)
+
+
+TUNE = ((0, 4, 40), (4, 8, 44), (8, 32, 47))
+UP = tuple((start, end, pitch + 3) for start, end, pitch in TUNE)
+
+
+def digest(tune, duplicates="drop", name="a"):
+    return pack(name, [tune], SPEC, duplicates).digest
+
+
+def test_equal_music_has_one_digest_whatever_its_name_tempo_and_place():
+    late = melody(*TUNE, bar_numbers=(7, 8))
+    late.tempo_bpm[:] = 77
+    for duplicates in ("drop", "exact"):
+        assert digest(melody(*TUNE), duplicates) == digest(late, duplicates, "b")
+
+
+def test_transposed_music_has_one_digest_where_asked_and_drums_stay():
+    assert digest(melody(*TUNE)) == digest(melody(*UP))
+    assert digest(melody(*TUNE), "exact") != digest(melody(*UP), "exact")
+    assert pack("a", [melody(*TUNE)], SPEC).lowest + 3 == pack("b", [melody(*UP)], SPEC).lowest
+    other_drums = melody(*UP)
+    for plane in (other_drums.frame, other_drums.onset):
+        plane[:, 0] = np.packbits(np.roll(unpacked(plane[:, 0], SPEC), 3, axis=-1), axis=-1)
+    assert digest(melody(*TUNE)) != digest(other_drums)
+
+
+def test_pieces_that_are_kept_have_a_digest_of_their_name():
+    assert digest(melody(*TUNE), "keep") == digest(melody(*UP), "keep")
+    assert digest(melody(*TUNE), "keep") != digest(melody(*TUNE), "keep", "b")
+
+
+UNEQUAL = {
+    "another onset": melody((0, 4, 40), (4, 8, 44), (8, 20, 47), (20, 32, 47)),
+    "another start": melody((1, 4, 40), (4, 8, 44), (8, 32, 47)),
+    "another end": melody((0, 4, 40), (4, 8, 44), (8, 31, 47)),
+    "another pitch": melody((0, 4, 40), (4, 8, 45), (8, 32, 47)),
+    "another track": melody(*TUNE, track=2),
+    "a break between the bars": melody(*TUNE, bar_numbers=(0, 2)),
+    "one note fewer": melody(*TUNE[:2]),
+}
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+@pytest.mark.parametrize("duplicates", ["drop", "exact"])
+def test_unequal_music_has_another_digest(name, duplicates):
+    assert digest(UNEQUAL[name], duplicates) != digest(melody(*TUNE), duplicates)
+
+
+def test_a_piece_of_drums_alone():
+    drums = melody()
+    assert pack("a", [drums], SPEC).lowest == -1
+    assert digest(drums, "drop") == digest(drums, "exact")
+    assert digest(drums) != digest(melody(*TUNE))
+
+
+def test_of_equal_pieces_the_first_is_used(tmp_path):
+    """In the second shard lie b, which is the same as a, and c."""
+    a, b = piece("a", [0, 1, 2, 3], 1), piece("b", [0, 1, 2, 3], 1)
+    c, d = piece("c", [0, 1], 2), piece("d", [0, 1, 2], 3)
+    write_shard(tmp_path / "shard-00000.safetensors", SPEC, [d, a])
+    write_shard(tmp_path / "shard-00001.safetensors", SPEC, [b, c])
+    dataset = PackedDataset.open(tmp_path)
+    assert (dataset.pieces, dataset.n_duplicates, dataset.n_bars) == (["d", "a", "c"], 1, 9)
+    starts = dataset.phrase_starts(2)
+    assert starts.tolist() == [0, 1, 3, 4, 5, 11]
+    assert dataset.piece_of(starts).tolist() == [0, 0, 1, 1, 1, 2]
+    assert dataset.piece_of(torch.tensor([7])).tolist() == [-1]
+    roll = dataset.roll(starts[-1:], 2)
+    assert np.array_equal(roll.frame[0].transpose(0, 1).numpy(), unpacked(c.frame, SPEC))
+
+
+def in_parts(folder, n_parts, pieces):
+    for number, piece_or_none in enumerate(pieces, 1):
+        part = folder / f"part-{number:03d}-of-{n_parts:03d}"
+        part.mkdir()
+        if piece_or_none is not None:
+            write_shard(part / "shard-00000.safetensors", SPEC, [piece_or_none])
+
+
+def test_parts_are_one_data_set(tmp_path):
+    """The third part gave no bars, and what is in the fourth is in the first already."""
+    in_parts(tmp_path, 4, [piece("a", [0, 1], 1), piece("b", [0], 2), None, piece("c", [0, 1], 1)])
+    (tmp_path / "part-005-of-005.partial").mkdir()
+    dataset = PackedDataset.open(tmp_path)
+    assert (dataset.pieces, dataset.n_duplicates, dataset.n_bars) == (["a", "b"], 1, 3)
+    assert PackedDataset.open(tmp_path / "part-004-of-004").pieces == ["c"]
+
+
+def test_the_number_of_a_part_orders_it(tmp_path):
+    (tmp_path / "part-1-of-11").mkdir()
+    for number in range(1, 12):
+        part = tmp_path / f"part-{number}-of-11"
+        part.mkdir(exist_ok=True)
+        write_shard(part / "shard-00000.safetensors", SPEC, [piece(str(number), [0], number)])
+    assert PackedDataset.open(tmp_path).pieces == [str(number) for number in range(1, 12)]
+
+
+def test_parts_that_are_missing_or_mixed_are_refused(tmp_path):
+    in_parts(tmp_path, 20, [piece(str(n), [0], n) for n in range(4)])
+    with pytest.raises(DatasetError, match=r"lacks 16 of its parts: 5, 6, 7, 8, 9, 10, 11, 12, \.\.\."):
+        PackedDataset.open(tmp_path)
+    (tmp_path / "part-002-of-005").mkdir()
+    with pytest.raises(DatasetError, match="mixes parts of 5 and of 20"):
+        PackedDataset.open(tmp_path)
+
+
+def test_a_whole_data_set_and_parts_in_one_folder_are_refused(folder):
+    in_parts(folder, 1, [piece("d", [0], 9)])
+    with pytest.raises(DatasetError, match="holds shards beside its parts"):
+        PackedDataset.open(folder)
+
+
+def mapped_bytes(path):
+    """How much of a file this process has in memory through maps of it."""
+    total, of_path = 0, False
+    for line in open("/proc/self/smaps"):
+        if "-" in line.split(" ")[0]:
+            of_path = line.rstrip().endswith(str(path))
+        elif of_path and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def test_opening_does_not_read_the_music(tmp_path):
+    same, path = bars(range(64)), tmp_path / "shard-00000.safetensors"
+    write_shard(path, SPEC, [pack(str(i), [same], SPEC, "keep") for i in range(300)])
+    dataset = PackedDataset.open(tmp_path)
+    assert mapped_bytes(path) < path.stat().st_size / 4    # pages come by 2 MiB
+    dataset.roll(torch.arange(dataset.n_bars), 1)
+    assert mapped_bytes(path) > path.stat().st_size / 2
 
 
 def test_split_is_a_partition_of_about_the_share_and_stays_as_pieces_come():
