@@ -121,12 +121,14 @@ class ShardWriter:
         self.folder, self.spec, self.stem = folder, spec, stem
         self.n_shards = 0
         self._pieces: list[Piece] = []
+        self._n_bars = 0
 
     def add(self, piece: Piece) -> None:
         """Takes a piece; writes a shard first if it would grow over `MAX_SHARD_BARS`."""
-        if sum(len(p.frame) for p in self._pieces) + len(piece.frame) > MAX_SHARD_BARS:
+        if self._n_bars + len(piece.frame) > MAX_SHARD_BARS:
             self.close()
         self._pieces.append(piece)
+        self._n_bars += len(piece.frame)
 
     def close(self) -> None:
         """Writes the shard that has begun, if there is one."""
@@ -134,7 +136,7 @@ class ShardWriter:
             return
         write_shard(self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors", self.spec, self._pieces)
         self.n_shards += 1
-        self._pieces = []
+        self._pieces, self._n_bars = [], 0
 
 
 def write_shard(path: Path, spec: RollSpec, pieces: list[Piece]) -> None:
