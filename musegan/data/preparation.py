@@ -13,11 +13,13 @@ import json
 import os
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +136,23 @@ def run_in_processes(
             yield function(index, block)
         return
     # Not by fork: torch's threads do not survive it.
-    pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+    pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=_begin_process)
     try:
         for done in as_completed([pool.submit(function, *item) for item in blocks.items()]):
             yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_process() -> None:
+    """Makes a process one of several: with one thread, and gone when the first one is killed, which it would outlive.
+
+    Ctrl-C goes to all of them; the first one sees to the others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    first = parent_process()
+    threading.Thread(target=lambda: (first.join(), os._exit(1)), daemon=True).start()
 
 
 def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
