@@ -256,9 +256,12 @@ def _begin(work: Path, plan: dict, overwrite: bool) -> None:
     try:
         if work.exists():
             plan_file = work / _PLAN_NAME
-            if plan_file.exists() and plan_file.read_text() == text:
+            begun = plan_file.exists()    # else cut off before that, or not ours
+            if begun and plan_file.read_text() == text:
                 return
-            if not overwrite:
+            if not begun and any(not entry.name.startswith(".") for entry in work.iterdir()):
+                raise UserError(f"{work} is in the way: it holds other things than a data set that was begun")
+            if begun and not overwrite:
                 raise UserError(
                     f"{work} holds a data set begun with other files or settings: "
                     "go on with those, remove the folder, or replace it with --overwrite"
