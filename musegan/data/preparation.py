@@ -17,6 +17,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from multiprocessing import get_context, parent_process
@@ -129,7 +130,11 @@ RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]
 def run_in_processes(
     function: Callable[[int, list[Source]], int], blocks: dict[int, list[Source]], jobs: int
 ) -> Iterator[int]:
-    """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`."""
+    """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`.
+
+    Raises:
+        UserError: a process was killed from without.
+    """
     n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // _FILES_PER_PROCESS)
     if n_processes <= 1:
         for index, block in blocks.items():
@@ -140,6 +145,8 @@ def run_in_processes(
     try:
         for done in as_completed([pool.submit(function, *item) for item in blocks.items()]):
             yield done.result()
+    except BrokenProcessPool as err:
+        raise UserError("a process was lost, perhaps for want of memory; the same call goes on where it was, with fewer jobs too") from err
     finally:
         pool.shutdown(cancel_futures=True)
 
