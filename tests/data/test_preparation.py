@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -253,3 +256,159 @@ def test_the_command_as_a_process(songs, tmp_path):
     again = subprocess.run(arguments, capture_output=True, text=True, env=os.environ, timeout=60)
     assert again.returncode == 1
     assert again.stderr.startswith("musegan: error: ") and again.stderr.count("\n") == 1
+
+
+BEAT = [(i * 480, 10, 36 + i % 2) for i in range(16)]
+TUNE = scale(4)
+
+
+def prepared(folder, files, **rules):
+    """The report and the pieces of a data set of files by name."""
+    (folder / "in").mkdir()
+    for name, content in files.items():
+        (folder / "in" / name).write_bytes(content)
+    report = prepare([folder / "in"], folder / "set", Rules(LPD5, **rules))
+    assert PackedDataset.open(folder / "set").pieces == list(report.pieces)
+    return report
+
+
+COPIES = {
+    "a.mid": midi([(0, False, TUNE), (0, True, BEAT)]),
+    "b.mid": midi([(5, False, TUNE), (0, True, BEAT)], tempos=((0, 90.0),)),
+    "c.mid": midi([(0, False, moved(TUNE, 5)), (0, True, BEAT)]),
+    "d.mid": midi([(0, False, moved(TUNE, -2)), (0, True, BEAT)], ticks_per_quarter=480),
+    "e.mid": midi([(0, False, moved(TUNE, 5)), (0, True, moved(BEAT, 5))]),
+}
+
+
+@pytest.mark.parametrize(
+    "duplicates, left_out",
+    [
+        (
+            "drop",
+            {
+                "b.mid": "the same music as a.mid",
+                "c.mid": "the same music as a.mid, transposed by +5 semitones",
+                "d.mid": "the same music as a.mid, transposed by -2 semitones",
+            },
+        ),
+        ("exact", {"b.mid": "the same music as a.mid"}),
+        ("keep", {}),
+    ],
+)
+def test_pieces_that_are_the_same(tmp_path, duplicates, left_out):
+    """The same by another program and tempo, or transposed; drums that are transposed are other drums."""
+    report = prepared(tmp_path, COPIES, duplicates=duplicates)
+    assert report.rejected_files == left_out
+    assert list(report.pieces) == [name for name in COPIES if name not in left_out]
+    kinds = {"drop": {"the same music as another": 1, "the same music as another, transposed": 2}, "exact": {"the same music as another": 1}}
+    assert report.reasons() == kinds.get(duplicates, {})
+    saved = json.loads((tmp_path / "set" / "report.json").read_text())
+    assert saved["reasons"] == kinds.get(duplicates, {})
+
+
+UNEQUAL = {
+    "another onset": [(0, 240, 60), (240, 240, 60), *TUNE[1:]],
+    "longer notes": [(start, 480, pitch) for start, _, pitch in TUNE],
+    "one step later": [(start + 120, length, pitch) for start, length, pitch in TUNE],
+    "another note": [*TUNE[:-1], (15 * 480, 240, 61)],
+    "another last bar": TUNE[:12],
+    "a second voice": [*TUNE, (0, 480, 48)],
+}
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_unequal_music_is_kept(tmp_path, name):
+    report = prepared(tmp_path, {"a.mid": midi([(0, False, TUNE)]), "b.mid": midi([(0, False, UNEQUAL[name])])})
+    assert list(report.pieces) == ["a.mid", "b.mid"]
+
+
+def test_the_same_notes_on_another_track_or_in_other_runs_are_kept(tmp_path):
+    """In c, a bar of 3/4 that is left out lies between the halves: the same bars, in two runs."""
+    later = [(tick + 1440 * (tick >= 3840), length, pitch) for tick, length, pitch in TUNE]
+    signatures = ((0, 4, 4), (3840, 3, 4), (3840 + 1440, 4, 4))
+    files = {
+        "a.mid": midi([(0, False, TUNE)]),
+        "b.mid": midi([(33, False, TUNE)]),
+        "c.mid": midi([(0, False, later)], signatures=signatures),
+    }
+    report = prepared(tmp_path, files)
+    assert report.pieces == {"a.mid": 4, "b.mid": 4, "c.mid": 4}
+    dataset = PackedDataset.open(tmp_path / "set")
+    assert dataset.phrase_starts(4).tolist() == [0, 4]
+    a, _, c = (dataset.roll(torch.arange(first, first + 4), 1) for first in (0, 4, 8))
+    assert torch.equal(a.frame, c.frame) and torch.equal(a.onset, c.onset)
+
+
+def test_reasons_are_counted_by_kind(tmp_path):
+    rng = np.random.default_rng(5)
+    noise = [[(int(tick), 10, 60) for tick in np.sort(rng.integers(0, 400_000, 1000))] for _ in range(2)]
+    files = {
+        "a.mid": midi([(0, False, TUNE)]),
+        "b (live).mid": midi([(0, False, TUNE)]),
+        "c, transposed.mid": midi([(0, False, TUNE)]),
+        "d.mid": midi([(0, False, moved(TUNE, 1))]),
+        "e.mid": midi([(0, False, noise[0])]),
+        "f.mid": midi([(0, False, noise[1])]),
+        "g.mid": midi([(0, False, [(0, 10, 60), (480 * 20_000, 10, 60)])]),
+        "h.mid": midi([(0, False, [(0, 10, 60), (480 * 30_000, 10, 60)])]),
+    }
+    report = prepared(tmp_path, files)
+    assert "fit 0.0" in report.rejected_files["e.mid"] and "30,001" not in report.rejected_files["g.mid"]
+    assert report.reasons() == {
+        "the same music as another": 2,
+        "the same music as another, transposed": 1,
+        "notes do not lie on the beat nor on any steady one": 2,
+        "too long: ... quarter notes": 2,
+    }
+
+
+def test_a_copy_of_a_file_with_an_odd_name_is_another(tmp_path):
+    report = prepared(tmp_path, {"a, transposed (2).mid": COPIES["a.mid"], "b.mid": COPIES["a.mid"]})
+    assert report.reasons() == {"the same music as another": 1}
+
+
+def test_pieces_of_few_tracks_are_left_out(tmp_path):
+    one, two = midi([(0, False, TUNE)]), midi([(0, False, moved(TUNE, 1)), (33, False, TUNE)])
+    report = prepared(tmp_path, {"a.mid": one, "b.mid": two}, min_tracks=2)
+    assert report.pieces == {"b.mid": 4}
+    assert report.rejected_files == {"a.mid": "sounds in 1 of 5 tracks, fewer than 2"}
+
+
+def test_a_long_silence_is_left_out_and_told(tmp_path):
+    notes = [*scale(1), *((tick + 5 * 1920, length, pitch) for tick, length, pitch in scale(2))]
+    report = prepared(tmp_path, {"a.mid": midi([(0, False, notes)])})
+    assert report.pieces == {"a.mid": 3} and report.bar_reasons() == {"silence of more than 2 bars": 4}
+    assert PackedDataset.open(tmp_path / "set").phrase_starts(2).tolist() == [1]
+
+
+def test_bars_are_counted_from_the_start_where_signatures_are_ignored(tmp_path):
+    """Twelve quarter notes under 3/4 and 5/4 are three bars of 4/4."""
+    file = midi([(0, False, scale(3))], signatures=((0, 3, 4), (3 * 1440, 5, 4)))
+    (tmp_path / "as they say").mkdir()
+    with pytest.raises(UserError, match="3 quarter notes in a bar, not 4"):
+        prepared(tmp_path / "as they say", {"a.mid": file})
+    report = prepared(tmp_path, {"a.mid": file}, ignore_signatures=True)
+    assert report.pieces == {"a.mid": 3} and not report.rejected_bars
+    roll = PackedDataset.open(tmp_path / "set").roll(torch.tensor([0]), 3)
+    assert roll.onset[0, 1].flatten(0, 1).nonzero().tolist() == [[4 * i, 36 + i] for i in range(12)]
+
+
+def test_a_process_that_is_lost_is_told(songs, tmp_path, monkeypatch):
+    class Pool:
+        def __init__(self, *arguments, **keywords):
+            pass
+
+        def submit(self, *item):
+            future = Future()
+            future.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
+            return future
+
+        def shutdown(self, **keywords):
+            pass
+
+    monkeypatch.setattr(preparation, "_SMALLEST_BLOCK", 1)
+    monkeypatch.setattr(preparation, "_FILES_PER_PROCESS", 1)
+    monkeypatch.setattr(preparation, "ProcessPoolExecutor", Pool)
+    with pytest.raises(UserError, match="a process was lost, perhaps for want of memory; the same call goes on"):
+        prepare([songs], tmp_path / "set", RULES, jobs=2)
