@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musegan import __version__
 from musegan.data.bars import Bars, check_tracks, cut_bars
-from musegan.data.events import Song, SongError
+from musegan.data.events import Signature, Song, SongError, bar_lines
 from musegan.data.grid import Grid, quantisation_error, regrid
 from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
 from musegan.data.reading import read_songs
@@ -36,6 +37,7 @@ from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprin
 from musegan.data.tracks import Preset
 from musegan.errors import UserError
 from musegan.files import atomic_write
+from musegan.roll import RollSpec
 
 REPORT_NAME = "report.json"
 PAGE_NAME = "report.html"
@@ -106,7 +108,8 @@ def prepare(
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
     work = out.absolute().with_name(f"{out.name}.partial")
-    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
+    plan = {"musegan": __version__, "files": fingerprint(sources), "rules": asdict(rules), "part": part}
+    _begin(work, plan, overwrite)
     todo = {index: block for index, block in blocks.items() if not _block_report(work, index).exists()}
     n_files = sum(map(len, blocks.values()))
     n_done = n_files - sum(map(len, todo.values()))
@@ -218,7 +221,7 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
         elif rules.regrid:
             moved, grid = regrid(song)
     if rules.ignore_signatures:
-        moved = _in_metre(moved, spec.quarters_per_bar)
+        moved = _in_metre(moved, spec)
     bars = cut_bars(moved, rules.preset, rules.max_silence)
     before = quantisation_error(song, spec.steps_per_quarter)
     report.count_errors(quantisation_error(moved, spec.steps_per_quarter) if moved is not song else before, before)
@@ -235,11 +238,10 @@ def _on_annotated_beats(song: Song, source: Source, pattern: str) -> Song:
     return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem))))
 
 
-def _in_metre(song: Song, quarters_per_bar: float) -> Song:
-    """The song with bars of that length from its start."""
-    n_ticks = quarters_per_bar * song.ticks_per_quarter
-    n_bars = -(-song.length_ticks // n_ticks)
-    return replace(song, downbeats=np.floor(np.arange(n_bars + 1) * n_ticks + 0.5).astype(np.int64))
+def _in_metre(song: Song, spec: RollSpec) -> Song:
+    """The song with bars of the spec's metre from its start."""
+    signature = Signature(0, spec.beats_per_bar, spec.beat_unit)
+    return replace(song, downbeats=bar_lines((signature,), song.length_ticks, song.ticks_per_quarter))
 
 
 def _blocks(sources: list[Source]) -> Iterator[list[Source]]:
