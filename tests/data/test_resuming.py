@@ -148,7 +148,8 @@ def test_what_another_plan_left_is_refused_and_replaced_on_demand(songs, whole, 
     assert contents(out) == contents(whole)
 
 
-def test_a_file_written_anew_is_another_plan(tmp_path):
+@pytest.mark.parametrize("changed", ["file", "version"])
+def test_a_file_written_anew_or_another_version_is_another_plan(tmp_path, monkeypatch, changed):
     folder = tmp_path / "songs"
     folder.mkdir()
     (folder / "a.mid").write_bytes(tune(0))
@@ -159,7 +160,10 @@ def test_a_file_written_anew_is_another_plan(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         prepare([folder], tmp_path / "set", RULES, run_blocks=none)
-    (folder / "a.mid").write_bytes(midi([(0, False, scale(2))]))
+    if changed == "file":
+        (folder / "a.mid").write_bytes(midi([(0, False, scale(2))]))
+    else:
+        monkeypatch.setattr(preparation, "__version__", "99")
     with pytest.raises(UserError, match="begun with other files or settings"):
         prepare([folder], tmp_path / "set", RULES)
 
