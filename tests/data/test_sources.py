@@ -1,11 +1,13 @@
 """Finding music in files, folders and zips."""
 
+import os
+import pickle
 import zipfile
 
 import pytest
 
 from musegan.data.events import SongError
-from musegan.data.sources import MAX_FILE_BYTES, find_sources
+from musegan.data.sources import MAX_FILE_BYTES, find_sources, fingerprint
 from musegan.errors import UserError
 from tests.data.songs import midi, scale
 
@@ -45,6 +47,47 @@ def test_zips_are_read_in_memory(folder):
     assert [source.name for source in sources] == ["songs.zip/in/one.mid", "songs.zip/two.mid"]
     assert [source.read() for source in sources] == [SONG, SONG]
     assert "b/songs.zip/two.mid" in names(folder)
+
+
+def test_a_zip_written_anew_is_opened_anew(tmp_path):
+    other = midi([(0, False, scale(2))])
+    for content in (SONG, other):
+        (source,) = find_sources([zipped(tmp_path / "s.zip", {"a.mid": content})])
+        assert source.read() == content
+
+
+def test_a_file_beside_another(folder):
+    """In the same folder, or the same folder of the same zip."""
+    (folder / "b" / "x.beats").write_text("1 2 3")
+    (source,) = find_sources([folder / "b" / "x.mid"])
+    assert source.beside("x.beats") == b"1 2 3"
+    with pytest.raises(SongError, match="there is no y.beats beside it"):
+        source.beside("y.beats")
+    zip_path = zipped(folder / "s.zip", {"in/a.mid": SONG, "in/a.beats": "4 5", "a.beats": "6"})
+    (source,) = find_sources([zip_path])
+    assert source.beside("a.beats") == b"4 5"
+    with pytest.raises(SongError, match="there is no b.beats beside it"):
+        source.beside("b.beats")
+
+
+def test_a_source_goes_to_another_process(folder):
+    for source in find_sources([folder, zipped(folder / "s.zip", {"a.mid": SONG})]):
+        again = pickle.loads(pickle.dumps(source))
+        assert again == source and again.read() == SONG and again.suffix == source.suffix.lower()
+
+
+def test_the_fingerprint_tells_files_that_come_go_or_change(folder):
+    def found():
+        return fingerprint(find_sources([folder]))
+
+    first = found()
+    assert found() == first
+    (folder / "new.mid").write_bytes(SONG)
+    assert found() != first
+    (folder / "new.mid").unlink()
+    assert found() == first
+    os.utime(folder / "z.mid", ns=(1, 1))
+    assert found() != first
 
 
 def test_names_in_a_zip_cannot_climb_or_break_a_table(tmp_path):
