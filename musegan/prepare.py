@@ -15,7 +15,8 @@ from rich.table import Table
 
 from musegan.cli import run
 from musegan.data.cluster import run_on_ray
-from musegan.data.preparation import Rules, prepare, run_in_processes
+from musegan.data.preparation import Rules, prepare
+from musegan.data.processes import run_in_processes
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS, Preset, load_preset
 from musegan.errors import UserError

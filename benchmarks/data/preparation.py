@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musegan import ops, resources
-from musegan.data import preparation
+from musegan.data import preparation, processes
 from musegan.data.bars import cut_bars
 from musegan.data.events import SongError
 from musegan.data.grid import quantisation_error, regrid
@@ -108,7 +108,7 @@ def by_stage(sources: list[Source], rules: Rules) -> list[dict]:
                     content = clock("read the file", source.read)
                     song = clock("parse (symusic) and note events", lambda: load_midi(content))
                     song, _ = clock("find the beat", lambda: regrid(song))
-                    song = clock("bar lines", lambda: preparation._in_metre(song, spec.quarters_per_bar))
+                    song = clock("bar lines", lambda: preparation._in_metre(song, spec))
                     clock("quantisation error", lambda: quantisation_error(song, spec.steps_per_quarter))
                     bars = clock("cut and draw bars", lambda: cut_bars(song, rules.preset, rules.max_silence))
                     if len(bars.frame):
@@ -123,7 +123,7 @@ def by_stage(sources: list[Source], rules: Rules) -> list[dict]:
 def whole_calls(folder: Path, n_files: int, rules: Rules, jobs: int) -> list[dict]:
     """Whole calls of `prepare` in one process and in several; what starting them costs is told apart."""
     lines = []
-    preparation._FILES_PER_PROCESS = 1    # as many processes as asked for, also where they do not pay
+    processes.FILES_PER_PROCESS = 1    # as many processes as asked for, also where they do not pay
     for n_jobs in sorted({1, jobs}):
         seconds = []
         for _ in range(3):
@@ -140,7 +140,7 @@ def whole_calls(folder: Path, n_files: int, rules: Rules, jobs: int) -> list[dic
 
 def _start(n_jobs: int) -> None:
     blocks = {index: [Source("", "")] for index in range(n_jobs)}
-    list(preparation.run_in_processes(_nothing, blocks, n_jobs))
+    list(processes.run_in_processes(_nothing, blocks, n_jobs))
 
 
 def _nothing(index: int, sources: list[Source]) -> int:

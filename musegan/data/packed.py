@@ -124,12 +124,14 @@ class ShardWriter:
         self.folder, self.spec, self.stem, self.sync = folder, spec, stem, sync
         self.n_shards = 0
         self._pieces: list[Piece] = []
+        self._n_bars = 0
 
     def add(self, piece: Piece) -> None:
         """Takes a piece; writes a shard first if it would grow over `MAX_SHARD_BARS`."""
-        if sum(len(p.frame) for p in self._pieces) + len(piece.frame) > MAX_SHARD_BARS:
+        if self._n_bars + len(piece.frame) > MAX_SHARD_BARS:
             self.close()
         self._pieces.append(piece)
+        self._n_bars += len(piece.frame)
 
     def close(self) -> None:
         """Writes the shard that has begun, if there is one."""
@@ -138,7 +140,7 @@ class ShardWriter:
         path = self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors"
         write_shard(path, self.spec, self._pieces, self.sync)
         self.n_shards += 1
-        self._pieces = []
+        self._pieces, self._n_bars = [], 0
 
 
 def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = True) -> None:
@@ -345,11 +347,13 @@ def _parts(folder: Path) -> list[Path]:
     """The parts of a data set made in parts, in order; [] for any other folder.
 
     Raises:
-        DatasetError: some are missing.
+        DatasetError: some are missing, they are of different numbers, or shards lie beside them.
     """
     found = {path: match for path in sorted(folder.glob("part-*-of-*")) if (match := PART_NAME.fullmatch(path.name))}
     if not found:
         return []
+    if any(folder.glob(SHARD_PATTERN)):
+        raise DatasetError(f"{folder} holds shards beside its parts, as two data sets in one folder would")
     counts = {int(match[2]) for match in found.values()}
     if len(counts) > 1:
         raise DatasetError(f"{folder} mixes parts of {' and of '.join(map(str, sorted(counts)))}")

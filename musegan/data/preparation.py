@@ -14,37 +14,32 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from musegan import __version__
 from musegan.data.bars import Bars, check_tracks, cut_bars
 from musegan.data.beats import on_beats, parse_beats
-from musegan.data.events import Song, SongError
+from musegan.data.events import Signature, Song, SongError, bar_lines
 from musegan.data.grid import Grid, quantisation_error, regrid
 from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
+from musegan.data.processes import RunBlocks, run_in_processes
 from musegan.data.reading import read_songs
 from musegan.data.report import Report
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprint
 from musegan.data.tracks import Preset
 from musegan.errors import UserError
 from musegan.files import atomic_write
+from musegan.roll import RollSpec
 
 REPORT_NAME = "report.json"
 PAGE_NAME = "report.html"
 _LARGEST_BLOCK = 512    # files
 _SMALLEST_BLOCK = 16
-_FILES_PER_PROCESS = 1000    # at about a millisecond a file, fewer are read before another process has started
 _PLAN_NAME = "plan.json"
-
-
-RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
-"""Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +60,6 @@ class Rules:
     """Count bars in the metre of the preset from the start, whatever the file's time signatures and downbeats say."""
     regrid: bool = True
     """Move MIDI files whose notes do not lie on their beat to the one they lie on."""
-
-
-def run_in_processes(
-    function: Callable[[int, list[Source]], int], blocks: dict[int, list[Source]], jobs: int
-) -> Iterator[int]:
-    """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`."""
-    n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // _FILES_PER_PROCESS)
-    if n_processes <= 1:
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)    # ops of some microseconds: waiting for a second thread costs more than it does
-        try:
-            for index, block in blocks.items():
-                yield function(index, block)
-        finally:
-            torch.set_num_threads(n_threads)
-        return
-    # Not by fork: torch's threads do not survive it.
-    pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        for done in as_completed([pool.submit(function, *item) for item in blocks.items()]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def prepare(
@@ -122,12 +94,17 @@ def prepare(
     number, n_parts = part
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    out = Path(out)
+    if n_parts > 1:
+        if any(out.glob(SHARD_PATTERN)):
+            raise UserError(f"{out} is a whole data set already: name another folder for the parts")
+        out /= f"part-{number:03d}-of-{n_parts:03d}"
     _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
     work = out.absolute().with_name(f"{out.name}.partial")
-    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
+    plan = {"musegan": __version__, "files": fingerprint(sources), "rules": asdict(rules), "part": part}
+    _begin(work, plan, overwrite)
     todo = {index: block for index, block in blocks.items() if not _is_done(work, index)}
     n_files = sum(map(len, blocks.values()))
     n_done = n_files - sum(map(len, todo.values()))
@@ -201,7 +178,7 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
         elif rules.regrid:
             moved, grid = regrid(song)
     if rules.ignore_signatures:
-        moved = _in_metre(moved, spec.quarters_per_bar)
+        moved = _in_metre(moved, spec)
     bars = cut_bars(moved, rules.preset, rules.max_silence)
     before = quantisation_error(song, spec.steps_per_quarter)
     report.count_errors(quantisation_error(moved, spec.steps_per_quarter) if moved is not song else before, before)
@@ -216,11 +193,10 @@ def _on_annotated_beats(song: Song, source: Source, pattern: str, beats_per_bar:
     return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem)), beats_per_bar))
 
 
-def _in_metre(song: Song, quarters_per_bar: float) -> Song:
-    """The song with bars of that length from its start."""
-    n_ticks = quarters_per_bar * song.ticks_per_quarter
-    n_bars = -(-song.length_ticks // n_ticks)
-    return replace(song, downbeats=np.floor(np.arange(n_bars + 1) * n_ticks + 0.5).astype(np.int64))
+def _in_metre(song: Song, spec: RollSpec) -> Song:
+    """The song with bars of the spec's metre from its start."""
+    signature = Signature(0, spec.beats_per_bar, spec.beat_unit)
+    return replace(song, downbeats=bar_lines((signature,), song.length_ticks, song.ticks_per_quarter))
 
 
 def _blocks(sources: list[Source]) -> Iterator[list[Source]]:
@@ -257,9 +233,12 @@ def _begin(work: Path, plan: dict, overwrite: bool) -> None:
     try:
         if work.exists():
             plan_file = work / _PLAN_NAME
-            if plan_file.exists() and plan_file.read_text() == text:
+            begun = plan_file.exists()    # else cut off before that, or not ours
+            if begun and plan_file.read_text() == text:
                 return
-            if not overwrite:
+            if not begun and any(not entry.name.startswith(".") for entry in work.iterdir()):
+                raise UserError(f"{work} is in the way: it holds other things than a data set that was begun")
+            if begun and not overwrite:
                 raise UserError(
                     f"{work} holds a data set begun with other files or settings: "
                     "go on with those, remove the folder, or replace it with --overwrite"

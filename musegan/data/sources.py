@@ -103,6 +103,7 @@ def find_sources(inputs: list[Path]) -> list[Source]:
     for path in inputs:
         if not path.exists() and not str(path).startswith(CORPUS_PREFIX):
             raise UserError(f"no such file or folder: {path}")
+    open_zip.cache_clear()    # a zip may have been written anew
     sources: list[Source] = []
     seen: set[str] = set()
     for source in (source for path in inputs for source in _sources(path)):
