@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import lzma
 import os
 import posixpath
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +23,8 @@ SCORE_SUFFIXES = (".musicxml", ".mxl", ".xml", ".krn")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *ARRAY_SUFFIXES, *SCORE_SUFFIXES)
 MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are read in parts, may have more
 MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
-_UNPACKING = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_UNPACKING = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)    # of bzip2 and LZMA, zipfile unpacks any amount at once
 
 
 class Source(NamedTuple):
@@ -41,7 +42,7 @@ class Source(NamedTuple):
     @property
     def suffix(self) -> str:
         """Lower case, e.g. ".mid"."""
-        return posixpath.splitext(self.entry or self.path)[1].lower()
+        return _suffix(self.entry or self.path)
 
     def read(self) -> bytes:
         """The whole content, of a file in a zip at most one byte more than `MAX_FILE_BYTES`, whatever the zip claims.
@@ -61,12 +62,17 @@ class Source(NamedTuple):
         try:
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
+                _check_regular(path)
                 with open(path, "rb") as file:
                     content = file.read(MAX_FILE_BYTES + 1)
             else:
                 archive = open_zip(self.path)
-                if archive.getinfo(entry).file_size > MAX_FILE_BYTES:
+                info = archive.getinfo(entry)
+                if info.file_size > MAX_FILE_BYTES:
                     raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+                if info.compress_type not in _METHODS:
+                    method = zipfile.compressor_names.get(info.compress_type, f"method {info.compress_type}")
+                    raise SongError(f"packed by {method}, not deflate")
                 with archive.open(entry) as file:
                     content = file.read(MAX_FILE_BYTES + 1)
         except KeyError:
@@ -76,8 +82,7 @@ class Source(NamedTuple):
         except SongError:
             raise
         except _UNPACKING as err:
-            reason = err.strerror if isinstance(err, OSError) and err.strerror else err
-            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {reason}") from err
+            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {_reason(err)}") from err
         if len(content) > MAX_FILE_BYTES:
             raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         return content
@@ -100,10 +105,13 @@ def find_sources(inputs: list[Path]) -> list[Source]:
             raise UserError(f"no such file or folder: {path}")
     sources: list[Source] = []
     seen: set[str] = set()
+    numbers: dict[str, int] = {}    # the last that was given to a name
     for source in (source for path in inputs for source in _sources(path)):
-        name, number = source.name, 2
+        name, number = source.name, numbers.get(source.name, 1)
         while name in seen:
-            name, number = f"{source.name} ({number})", number + 1
+            number += 1
+            name = f"{source.name} ({number})"
+        numbers[source.name] = number
         seen.add(name)
         sources.append(source._replace(name=name))
     if not sources:
@@ -152,16 +160,40 @@ def _file_sources(path: Path, name: str) -> Iterator[Source]:
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
+        _check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MUSIC_SUFFIXES)]
-    except (*_UNPACKING, NotImplementedError) as err:
-        yield Source(name, str(path), problem=f"not a readable zip: {err}")
+            entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
+    except SongError as err:
+        yield Source(name, str(path), problem=str(err))
+        return
+    except _UNPACKING as err:
+        yield Source(name, str(path), problem=f"not a readable zip: {_reason(err)}")
         return
     total = 0
     for entry in sorted(entries, key=lambda entry: entry.filename):
         total += entry.file_size
         problem = f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip" if total > MAX_ZIP_BYTES else ""
         yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
+
+
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def _check_regular(path: Path) -> None:
+    """Raises SongError for what is there but no file: a pipe, for one, would be waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return    # to open it will tell
+    if not stat.S_ISREG(mode):
+        raise SongError("not a regular file")
+
+
+def _reason(err: Exception) -> str:
+    """What an exception says, without the names of files that zipfile quotes."""
+    text = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return re.sub(r"( for file)? b?(['\"]).*\2", "", " ".join(text.split())) or type(err).__name__
 
 
 def _clean(name: str) -> str:

@@ -163,7 +163,7 @@ def mutate(content: bytes, rng: Rng) -> bytes:
         if not data:
             break
         # The first bytes matter most.
-        at = int(rng.integers(len(data)) if rng.random() < 0.7 else rng.integers(min(len(data), 64)))
+        at = int(rng.integers(len(data)) if rng.random() < 0.85 else rng.integers(min(len(data), 64)))
         size = int(rng.choice((1, 1, 2, 4, 8, 100)))
         match int(rng.integers(9)):
             case 0:

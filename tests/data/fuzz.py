@@ -118,7 +118,7 @@ def _prepare(path: Path, preset) -> list[str]:
         except UserError as err:
             if not str(err).startswith(("no music in", "no bars are left")):
                 raise
-            reasons = [str(err).split(": ")[-1]]
+            reasons = [re.sub(r"^(no music) in .*(?=: looked)|^no bars are left of \d+ files: ", r"\1", str(err))]
         assert set(os.listdir(folder)) <= {"set"}, f"wrote {os.listdir(folder)}"
     return reasons
 
@@ -224,6 +224,8 @@ class Reader:
         if select.select([self.process.stdout], [], [], 0)[0]:
             if line := self.process.stdout.readline():
                 outcome = Outcome(*json.loads(line))
+                if outcome.peak_mib > MAX_MIB / 2:
+                    self.close()    # the next one shall not be blamed for what the allocator keeps
                 if outcome.peak_mib > MAX_MIB:
                     return outcome._replace(kind="memory")
                 return outcome._replace(kind="hang") if outcome.seconds > MAX_SECONDS else outcome
