@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zipfile
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -193,71 +194,76 @@ def splice(content: bytes, other: bytes, rng: Rng) -> bytes:
     return content[: int(rng.integers(len(content)))] + other[int(rng.integers(len(other))) :]
 
 
-def random_events(rng: Rng, n_events: int) -> bytes:
-    """A track's body: events of every kind, many of them wrong."""
-    parts = []
+def random_events(random: Random, n_events: int, wrong: float) -> bytes:
+    """A track's body: events of every kind, a share of them wrong."""
+    parts = [b"\0\x90\x3c\x40"]
     for _ in range(n_events):
-        ticks = int(rng.choice((0, 0, 1, 24, 96, 480, 5000))) if rng.random() < 0.97 else int(rng.integers(1 << 28))
-        parts.append(delta(ticks) if rng.random() < 0.98 else b"\xff\xff\xff\xff")
-        pair = bytes(rng.integers(0, 128 if rng.random() < 0.99 else 256, 2, np.uint8))
-        match int(rng.integers(16)):
+        ticks = random.choice((0, 0, 1, 24, 96, 480, 5000)) if random.random() >= wrong else random.randrange(1 << 28)
+        parts.append(delta(ticks) if random.random() >= wrong else b"\xff\xff\xff\xff")
+        pair = random.randbytes(2) if random.random() < wrong else bytes((random.randrange(48, 64), random.randrange(128)))
+        channel = random.choice((0, 0, 0, 1, 9))
+        match random.randrange(16):
             case 0 | 1 | 2 | 3 | 4:
-                parts.append(bytes([0x90 | int(rng.integers(16))]) + pair)
+                parts.append(bytes([0x90 | channel]) + pair)
             case 5 | 6:
-                parts.append(bytes([0x80 | int(rng.integers(16))]) + pair)
+                parts.append(bytes([0x80 | channel]) + pair)
             case 7 | 8 | 9:
                 parts.append(pair)    # running status
             case 10:
-                parts.append(bytes([0xC0 | int(rng.integers(16)), pair[0]]))
+                parts.append(bytes([0xC0 | channel, pair[0], 0, 0x90 | channel]) + pair)
             case 11:
-                parts.append(bytes([int(rng.choice((0xA0, 0xB0, 0xE0))) | int(rng.integers(16))]) + pair)
+                parts.append(bytes([random.choice((0xA0, 0xB0, 0xE0)) | channel]) + pair)
             case 12:
-                parts.append(bytes([0xFF, int(rng.choice((0x51, 0x58)))]) + _lying(rng.bytes(int(rng.integers(6))), rng))
+                parts.append(bytes([0xFF, random.choice((0x51, 0x58))]) + _lying(random.randbytes(random.randrange(6)), random, wrong))
             case 13:
-                parts.append(bytes([0xFF, int(rng.integers(128))]) + _lying(rng.bytes(int(rng.integers(20))), rng))
+                parts.append(bytes([0xFF, random.randrange(1, 16)]) + _lying(random.randbytes(random.randrange(20)), random, wrong))
             case 14:
-                parts.append(bytes([int(rng.choice((0xF0, 0xF7)))]) + _lying(rng.bytes(int(rng.integers(9))) + b"\xf7", rng))
+                parts.append(b"\xf0" + _lying(random.randbytes(random.randrange(9)) + b"\xf7", random, wrong) + b"\0\x90\x3c\x40")
             case 15:
-                parts.append(bytes([int(rng.integers(0xF0, 0x100))]) if rng.random() < 0.2 else b"\x90\x3c\x40")
+                parts.append(bytes([random.randrange(0xF0, 0x100)]) if random.random() < wrong else b"\x90\x3c\x40")
     return b"".join(parts)
 
 
-def _lying(data: bytes, rng: Rng) -> bytes:
-    length = len(data) if rng.random() < 0.95 else int(rng.choice((0, 1, 127, 128, 1 << 20, (1 << 28) - 1)))
+def _lying(data: bytes, random: Random, wrong: float) -> bytes:
+    length = len(data) if random.random() >= wrong else random.choice((0, 1, 127, 128, 1 << 20, (1 << 28) - 1))
     return delta(length) + data
 
 
-def random_midi(rng: Rng) -> bytes:
+def random_midi(random: Random) -> bytes:
     """A MIDI file of random events; its header and lengths may lie."""
-    n_tracks = int(rng.choice((1, 1, 2, 5, 40)))
-    claimed = n_tracks if rng.random() < 0.7 else int(rng.choice((0, 1, 100, 0xFFFF)))
-    ticks = int(rng.choice((1, 2, 3, 24, 96, 480, 960, 0x7FFF) if rng.random() < 0.95 else (0, 0x8000, 0xE728, 0xFFFF)))
-    kind = int(rng.choice((0, 1, 1, 1, 1, 2) if rng.random() < 0.98 else (3, 0xFFFF)))
-    parts = [header(claimed, ticks, kind, 6 if rng.random() < 0.98 else int(rng.integers(20)))]
+    wrong = random.choice((0, 0, 0.002, 0.02))
+    n_tracks = random.choice((1, 1, 2, 5, 40))
+    claimed = n_tracks if random.random() >= 0.2 else random.choice((0, 1, 100, 0xFFFF))
+    ticks = random.choice((1, 2, 3, 24, 96, 480, 960, 0x7FFF) if random.random() >= wrong else (0, 0x8000, 0xE728, 0xFFFF))
+    kind = random.choice((0, 1, 1, 1, 1, 2) if random.random() >= wrong else (3, 0xFFFF))
+    parts = [header(claimed, ticks, kind, 6 if random.random() >= wrong else random.randrange(20))]
     for _ in range(n_tracks):
-        body = random_events(rng, int(rng.choice((0, 3, 30, 300)))) if rng.random() < 0.9 else rng.bytes(200)
-        body += END if rng.random() < 0.8 else b""
-        length = len(body) if rng.random() < 0.97 else len(body) + int(rng.choice((-5, -1, 1, 4, 1 << 20, 0x7FFFFFFF)))
+        n_events = random.choice((0, 3, 30, 300))
+        body = random_events(random, n_events, wrong) if random.random() >= wrong else random.randbytes(200)
+        body += END if random.random() < 0.8 else b""
+        length = len(body) if random.random() >= wrong else len(body) + random.choice((-5, -1, 1, 4, 1 << 20, 0x7FFFFFFF))
         parts.append(track(body, max(length, 0)))
-        if rng.random() < 0.05:
+        if random.random() < 0.05:
             parts.append(b"XFIH" + struct.pack(">I", 3) + b"abc")
-    return b"".join(parts) + (b"" if rng.random() < 0.9 else rng.bytes(int(rng.integers(30))))
+    return b"".join(parts) + (b"" if random.random() < 0.9 else random.randbytes(random.randrange(30)))
 
 
-def playable_midi(rng: Rng) -> bytes:
+def absurd_midi(random: Random) -> bytes:
     """A MIDI file that holds to the rules, with absurd numbers."""
-    ticks = int(rng.choice((1, 2, 5, 96, 480, 0x7FFF)))
+    ticks = random.choice((1, 2, 5, 96, 480, 0x7FFF))
     gaps = (0, 1, 7, ticks, 4 * ticks, 40 * ticks)
     events = []
-    for _ in range(int(rng.integers(1, 8))):
-        events.append(delta(int(rng.choice(gaps))) + b"\xff\x58\4" + bytes([int(rng.choice((0, 1, 3, 4, 7, 255))), int(rng.choice((0, 1, 2, 3, 6, 7, 8, 31, 255)))]) + b"\x18\x08")
-        events.append(delta(int(rng.choice(gaps))) + b"\xff\x51\3" + int(rng.choice((0, 1, 500_000, 0xFFFFFF))).to_bytes(3, "big"))
-    for _ in range(int(rng.choice((1, 70, 300)))):
-        channel, pitch = int(rng.choice((0, 1, 9))), int(rng.integers(128))
-        events.append(delta(int(rng.choice(gaps))) + bytes([0x90 | channel, pitch, 64]))
-        events.append(delta(int(rng.choice((0, 1, ticks, 9 * ticks)))) + bytes([0x80 | channel, pitch, 64]))
-    if rng.random() < 0.5:
-        rng.shuffle(events)
+    for _ in range(random.randrange(1, 8)):
+        signature = bytes((random.choice((0, 1, 3, 4, 7, 255)), random.choice((0, 1, 2, 3, 6, 7, 8, 31, 255))))
+        events.append(delta(random.choice(gaps)) + b"\xff\x58\4" + signature + b"\x18\x08")
+        tempo = random.choice((0, 1, 500_000, 0xFFFFFF)).to_bytes(3, "big")
+        events.append(delta(random.choice(gaps)) + b"\xff\x51\3" + tempo)
+    for _ in range(random.choice((1, 70, 300))):
+        channel, pitch = random.choice((0, 1, 9)), random.randrange(128)
+        events.append(delta(random.choice(gaps)) + bytes([0x90 | channel, pitch, 64]))
+        events.append(delta(random.choice((0, 1, ticks, 9 * ticks))) + bytes([0x80 | channel, pitch, 64]))
+    if random.random() < 0.5:
+        random.shuffle(events)
     return header(1, ticks) + track(b"".join(events) + END)
 
 
@@ -344,9 +350,9 @@ def make(seed: int, number: int) -> Case:
     if place < 35:
         return Case("spliced midi", ".mid", splice(song, songs[rng.integers(len(songs))], rng))
     if place < 55:
-        return Case("random midi", ".mid", random_midi(rng))
+        return Case("random midi", ".mid", random_midi(Random(int(rng.integers(1 << 62)))))
     if place < 68:
-        return Case("absurd midi", ".mid", playable_midi(rng))
+        return Case("absurd midi", ".mid", absurd_midi(Random(int(rng.integers(1 << 62)))))
     if place < 70:
         return Case("random bytes", str(rng.choice((".mid", ".npz", ".npy", ".mxl", ".xml", ".krn", ".zip"))), rng.bytes(int(rng.choice((0, 1, 14, 500, 20000)))))
     if place < 80:
