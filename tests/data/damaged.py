@@ -339,8 +339,6 @@ def damaged_zip(rng: Rng) -> bytes:
 
 def make(seed: int, number: int) -> Case:
     """The file of a number: the same for the same seed."""
-    from tests.data.nasty import NASTY
-
     rng = np.random.default_rng((seed, number))
     songs = midi_seeds()
     song = songs[rng.integers(len(songs))]
@@ -359,8 +357,4 @@ def make(seed: int, number: int) -> Case:
         return Case("damaged array", *damaged_array(rng))
     if place < 87:
         return Case("damaged score", *damaged_score(rng))
-    if place < 99:
-        return Case("damaged zip", ".zip", damaged_zip(rng))
-    names = list(NASTY)
-    name = names[number // 100 % len(names)]
-    return Case(name, *NASTY[name]())
+    return Case("damaged zip", ".zip", damaged_zip(rng))

@@ -25,10 +25,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.data.damaged import Case, make
 from tests.data.nasty import NASTY
+
+if TYPE_CHECKING:    # imported where it is read, so that the watching process stays small
+    from musegan.data.sources import Source
+    from musegan.data.tracks import Preset
 
 MAX_SECONDS = 5.0    # of CPU, for one file
 MAX_WALL_SECONDS = 60.0    # the machine may be busy
@@ -69,11 +73,11 @@ def read_all(path: Path) -> str:
         reasons = _prepare(path, preset)
     else:
         (source,) = find_sources([path])
-        reasons = _read(source, preset)
+        reasons = _read(source, presets)
     return "; ".join(dict.fromkeys(_checked(reason, path) for reason in reasons))
 
 
-def _read(source, preset) -> list[str]:
+def _read(source: Source, presets: list[Preset]) -> list[str]:
     from musegan.data.bars import check_tracks, cut_bars
     from musegan.data.events import MAX_CELLS, SongError, from_multitrack, to_multitrack
     from musegan.data.grid import quantisation_error, regrid
@@ -81,19 +85,26 @@ def _read(source, preset) -> list[str]:
     from musegan.data.reading import read_songs
     from musegan.data.report import Report
 
-    reasons = []
+    reasons, report = [], Report()
     try:
         for song in read_songs(source):
+            used, moved = False, song
             try:
                 moved, _ = regrid(song)
-                bars = cut_bars(moved, preset, 2)
-                report = Report()
-                report.count_errors(quantisation_error(moved, preset.spec.steps_per_quarter), quantisation_error(song, 24))
-                report.count_bars("x", bars)
-                check_tracks(bars, preset.spec, 1)
-                pack("x", [bars], preset.spec)
             except SongError as err:
                 reasons.append(str(err))
+            for preset in presets:
+                try:
+                    bars = cut_bars(moved, preset, 2)
+                    report.count_errors(quantisation_error(moved, preset.spec.steps_per_quarter), quantisation_error(song, 24))
+                    report.count_bars("x", bars)
+                    check_tracks(bars, preset.spec, 1)
+                    pack("x", [bars], preset.spec)
+                    used = True
+                except SongError as err:
+                    reasons.append(str(err))
+            if used:
+                reasons.clear()    # that other presets have
             try:
                 multitrack = to_multitrack(song, 24).validate()
                 if sum(track.pianoroll.size for track in multitrack.tracks) < MAX_CELLS // 16:
@@ -105,7 +116,7 @@ def _read(source, preset) -> list[str]:
     return reasons
 
 
-def _prepare(path: Path, preset) -> list[str]:
+def _prepare(path: Path, preset: Preset) -> list[str]:
     from musegan.data.packed import PackedDataset
     from musegan.data.preparation import Rules, prepare
     from musegan.errors import UserError
