@@ -19,6 +19,10 @@ from musegan.roll import N_MIDI_PITCHES, Track
 MAX_QUARTERS = 1 << 14    # over two hours at 120 bpm
 MAX_CELLS = 1 << 28    # steps * 128 pitches * tracks of a multitrack, a byte each: 16 tracks of 4,600 quarters at 28
 MAX_NOTES = 1 << 20
+MAX_TRACKS = 1 << 10
+MAX_RESOLUTION = (1 << 15) - 1    # ticks in a quarter note; the most that MIDI has
+_MANY_CELLS = 1 << 22
+BPM_RANGE = (1e-3, 1e9)    # MIDI: 3.6 to 60 million
 DEFAULT_TEMPO_BPM = 120.0    # where a file names none (MIDI 1.0)
 DEFAULT_VELOCITY = 90    # of notes that are told by frames alone
 FINE_RESOLUTION = 12    # steps in a quarter note from which a gap of one step is shorter than any rest that is written
@@ -42,7 +46,7 @@ class Notes(NamedTuple):
     velocity: np.ndarray
     """1 to 127."""
 
-    def take(self, which: np.ndarray) -> Notes:
+    def take(self, which: np.ndarray | slice) -> Notes:
         """The notes at some indices, or where a mask is True."""
         return Notes(*(column[which] for column in self))
 
@@ -87,12 +91,11 @@ class Song:
         """Checks the size, so that whatever reads a file need not.
 
         Raises:
-            SongError: no notes, too many, or too long.
+            SongError: no notes, too many, too many tracks, or too long.
         """
         if not len(self.notes.start):
             raise SongError("has no notes")
-        if len(self.notes.start) > MAX_NOTES:
-            raise SongError(f"has {len(self.notes.start):,} notes, more than {MAX_NOTES:,}")
+        check_size(len(self.notes.start), len(self.tracks))
         check_length(self.length_ticks / self.ticks_per_quarter)
 
     @property
@@ -109,6 +112,14 @@ class Song:
         at_change = np.append(0, np.cumsum(np.diff(change) * per_tick[:-1]))
         segment = np.searchsorted(change, ticks, side="right") - 1
         return at_change[segment] + (ticks - change[segment]) * per_tick[segment]
+
+
+def check_size(n_notes: int, n_tracks: int) -> None:
+    """Raises SongError for more than `MAX_NOTES` or `MAX_TRACKS`."""
+    if n_notes > MAX_NOTES:
+        raise SongError(f"has {n_notes:,} notes, more than {MAX_NOTES:,}")
+    if n_tracks > MAX_TRACKS:
+        raise SongError(f"has {n_tracks:,} tracks, more than {MAX_TRACKS:,}")
 
 
 def check_length(quarters: float) -> None:
@@ -177,11 +188,13 @@ def to_multitrack(song: Song, resolution: int, name: str = "") -> Multitrack:
     downbeat = np.zeros(n_steps, bool)
     downbeat[downbeats[downbeats < n_steps][: len(downbeats) - 1]] = True
     change = round_half_up(song.tempo.tick * scale[0], scale[1])
-    notes = song.notes._replace(start=start, end=end)
+    order = np.argsort(song.notes.track, kind="stable")
+    notes = song.notes._replace(start=start, end=end).take(order)
+    borders = np.searchsorted(notes.track, [*sounding, len(song.tracks)]).tolist()
     tracks = []
-    for k in sounding:
+    for k, first, stop in zip(sounding, borders, borders[1:]):
         track = song.tracks[k]
-        pianoroll = _draw(notes.take(notes.track == k), n_steps)
+        pianoroll = _draw(notes.take(slice(first, stop)), n_steps)
         tracks.append(StandardTrack(track.name, track.program, track.is_drum, pianoroll))
     return Multitrack(
         name=name,
@@ -205,8 +218,11 @@ def from_multitrack(multitrack: Multitrack) -> Song:
     Args:
         multitrack: of any tracks of pypianoroll (`StandardTrack`, `BinaryTrack`, ...).
     Raises:
-        SongError: a piano-roll is not [steps, 128], no tempo is positive, no notes, or too long.
+        SongError: a piano-roll is not [steps, 128], a tempo or the resolution is out of range, no notes, too many,
+            or too long.
     """
+    if not 1 <= multitrack.resolution <= MAX_RESOLUTION:
+        raise SongError(f"damaged: {multitrack.resolution} steps in a quarter note")
     tracks, parts = [], []
     resolution = int(multitrack.resolution)
     for track in multitrack.tracks:
@@ -268,8 +284,8 @@ def _tempo(per_step: np.ndarray | None, resolution: int) -> TempoMap:
     if per_step is None or not per_step.size:
         return steady_tempo()
     bpm = np.asarray(per_step, np.float64).ravel()
-    if not (np.isfinite(bpm) & (bpm > 0)).all():
-        raise SongError("damaged: a tempo is not positive")
+    if not ((bpm >= BPM_RANGE[0]) & (bpm <= BPM_RANGE[1])).all():
+        raise SongError(f"damaged: a tempo is not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
     # pypianoroll, where it parses MIDI, writes the tempos of all beats 24 times in a row instead of each 24 times.
     n_beats, rest = divmod(len(bpm), 24)
     if not rest and (bpm[n_beats:] == bpm[:-n_beats]).all():
@@ -333,13 +349,17 @@ def track_notes(pianoroll: np.ndarray, strokes: bool = False) -> tuple[np.ndarra
         strokes: takes every cell as a note of its own.
     Returns:
         start_step, end_step (half-open), pitch: three [n] int64.
+    Raises:
+        SongError: more than `MAX_NOTES`.
     """
     if strokes:
         pitch, start = np.nonzero(pianoroll.T)
         return start, start + 1, pitch
     sounds = np.zeros((len(pianoroll) + 2, N_MIDI_PITCHES), bool)
     sounds[1:-1] = pianoroll != 0
-    step, pitch = np.divmod(np.flatnonzero(sounds[1:] != sounds[:-1]), N_MIDI_PITCHES)
+    edges = sounds[1:] != sounds[:-1]
+    check_size(int(np.count_nonzero(edges)) // 2, 1)    # places take eight times the memory
+    step, pitch = np.divmod(np.flatnonzero(edges), N_MIDI_PITCHES)
     order = np.argsort(pitch, kind="stable")    # along each pitch, starts and ends take turns
     pitch, start, end = pitch[order][::2], step[order][::2], step[order][1::2]
     restruck = (pitch[1:] == pitch[:-1]) & (start[1:] == end[:-1] + 1)
@@ -360,6 +380,11 @@ def _draw(notes: Notes, n_steps: int) -> np.ndarray:
     start, end, velocity = start[last], end[last], velocity[last]
     end[:-1] = np.minimum(end[:-1], start[1:] - 1)
     length = np.maximum(end - start, 0)
+    if length.sum() > _MANY_CELLS:    # then their places would take far more memory than the roll
+        gap = start - np.append(0, (start + length)[:-1])
+        runs = np.append(np.stack([gap, length], 1).ravel(), N_MIDI_PITCHES * line - start[-1] - length[-1])
+        values = np.append(np.stack([np.zeros_like(velocity), velocity], 1).ravel(), 0).astype(np.uint8)
+        return np.ascontiguousarray(np.repeat(values, runs).reshape(N_MIDI_PITCHES, line)[:, :n_steps].T)
     within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     pitch, step = np.divmod(np.repeat(start, length) + within, line)
     roll[step, pitch] = np.repeat(velocity, length)

@@ -20,6 +20,8 @@ def read_songs(source: Source) -> Iterator[Song]:
     Raises:
         SongError: it cannot be read, or is not what its name says.
     """
+    if source.problem:
+        raise SongError(source.problem)
     if source.suffix in MIDI_SUFFIXES:
         yield load_midi(source.read())
     elif source.suffix in ARRAY_SUFFIXES:

@@ -9,6 +9,7 @@ import lzma
 import os
 import posixpath
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are r
 MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
 UNPACKING_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What a damaged zip makes `zipfile` raise."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)    # of bzip2 and LZMA, zipfile unpacks any amount at once
 CORPUS_PREFIX = "music21:"
 
 
@@ -44,7 +46,7 @@ class Source(NamedTuple):
     @property
     def suffix(self) -> str:
         """Lower case, e.g. ".mid"."""
-        return posixpath.splitext(self.entry or self.path)[1].lower()
+        return _suffix(self.entry or self.path)
 
     def read(self) -> bytes:
         """The whole content, of a file in a zip at most one byte more than `MAX_FILE_BYTES`, whatever the zip claims.
@@ -64,12 +66,17 @@ class Source(NamedTuple):
         try:
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
+                _check_regular(path)
                 with open(path, "rb") as file:
                     content = file.read(MAX_FILE_BYTES + 1)
             else:
                 archive = open_zip(self.path)
-                if archive.getinfo(entry).file_size > MAX_FILE_BYTES:
+                info = archive.getinfo(entry)
+                if info.file_size > MAX_FILE_BYTES:
                     raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+                if info.compress_type not in _METHODS:
+                    method = zipfile.compressor_names.get(info.compress_type, f"method {info.compress_type}")
+                    raise SongError(f"packed by {method}, not deflate")
                 with archive.open(entry) as file:
                     content = file.read(MAX_FILE_BYTES + 1)
         except KeyError:
@@ -79,8 +86,7 @@ class Source(NamedTuple):
         except SongError:
             raise
         except UNPACKING_ERRORS as err:
-            reason = err.strerror if isinstance(err, OSError) and err.strerror else err
-            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {reason}") from err
+            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {_reason(err)}") from err
         if len(content) > MAX_FILE_BYTES:
             raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         return content
@@ -106,10 +112,13 @@ def find_sources(inputs: list[Path]) -> list[Source]:
     open_zip.cache_clear()    # a zip may have been written anew
     sources: list[Source] = []
     seen: set[str] = set()
+    numbers: dict[str, int] = {}    # the last that was given to a name
     for source in (source for path in inputs for source in _sources(path)):
-        name, number = source.name, 2
+        name, number = source.name, numbers.get(source.name, 1)
         while name in seen:
-            name, number = f"{source.name} ({number})", number + 1
+            number += 1
+            name = f"{source.name} ({number})"
+        numbers[source.name] = number
         seen.add(name)
         sources.append(source._replace(name=name))
     if not sources:
@@ -177,16 +186,40 @@ def _file_sources(path: Path, name: str) -> Iterator[Source]:
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
+        _check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MUSIC_SUFFIXES)]
-    except (*UNPACKING_ERRORS, NotImplementedError) as err:
-        yield Source(name, str(path), problem=f"not a readable zip: {err}")
+            entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
+    except SongError as err:
+        yield Source(name, str(path), problem=str(err))
+        return
+    except UNPACKING_ERRORS as err:
+        yield Source(name, str(path), problem=f"not a readable zip: {_reason(err)}")
         return
     total = 0
     for entry in sorted(entries, key=lambda entry: entry.filename):
         total += entry.file_size
         problem = f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip" if total > MAX_ZIP_BYTES else ""
         yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
+
+
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def _check_regular(path: Path) -> None:
+    """Raises SongError for what is there but no file: a pipe, for one, would be waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return    # to open it will tell
+    if not stat.S_ISREG(mode):
+        raise SongError("not a regular file")
+
+
+def _reason(err: Exception) -> str:
+    """What an exception says, without the names of files that zipfile quotes."""
+    text = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return re.sub(r"( for file)? b?(['\"]).*\2", "", " ".join(text.split())) or type(err).__name__
 
 
 def _clean(name: str) -> str:

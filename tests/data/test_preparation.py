@@ -409,6 +409,6 @@ def test_a_process_that_is_lost_is_told(songs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(preparation, "_SMALLEST_BLOCK", 1)
     monkeypatch.setattr(processes, "FILES_PER_PROCESS", 1)
-    monkeypatch.setattr(preparation, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     with pytest.raises(UserError, match="a process was lost, perhaps for want of memory; the same call goes on"):
         prepare([songs], tmp_path / "set", RULES, jobs=2)

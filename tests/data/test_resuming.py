@@ -183,7 +183,7 @@ def test_a_folder_in_the_way_is_never_replaced(songs, tmp_path):
 def test_two_processes_give_the_same_bytes(songs, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "FILES_PER_PROCESS", 50)
     started, pool = [], preparation.ProcessPoolExecutor
-    monkeypatch.setattr(preparation, "ProcessPoolExecutor", lambda n, **keywords: (started.append(n), pool(n, **keywords))[1])
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda n, **keywords: (started.append(n), pool(n, **keywords))[1])
     names = read_names(monkeypatch)
     prepare([songs], tmp_path / "set", RULES, jobs=2)
     assert started == [2] and names == []    # nothing was read in this process
@@ -199,7 +199,7 @@ def test_no_more_processes_than_pay(monkeypatch, jobs, n_files, n_blocks, n_proc
         assert n == n_processes
         raise Started
 
-    monkeypatch.setattr(preparation, "ProcessPoolExecutor", start)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", start)
     blocks = {index: [None] * (n_files // n_blocks + 1) for index in range(n_blocks)}
     run = processes.run_in_processes(lambda index, block: len(block), blocks, jobs)
     if n_processes > 1:
@@ -218,7 +218,7 @@ from musegan.data import preparation, processes
 
 if __name__ == "__main__":
     processes.FILES_PER_PROCESS = 1
-    as_completed = preparation.as_completed
+    as_completed = processes.as_completed
 
     def pausing(futures):
         for future in as_completed(futures):
@@ -226,7 +226,7 @@ if __name__ == "__main__":
             print(*(process.pid for process in multiprocessing.active_children()), flush=True)
             time.sleep(60)
 
-    preparation.as_completed = pausing
+    processes.as_completed = pausing
     sys.exit(run(command.main, sys.argv[1:]))
 """
 
