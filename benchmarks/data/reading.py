@@ -27,21 +27,29 @@ from musegan.data.midi import load_midi
 from musegan.roll import N_MIDI_PITCHES, Track
 
 RESOLUTION = 24    # the only one at which pypianoroll's tempo has the right length
-STAGES = {
-    "notes": "which notes there are: paired, dropped, named",
-    "grid": "beats from the first signature on, of its lower number",
-    "onsets": "onsets half-way between steps",
-    "ends": "note ends cut down to a step",
-    "vanish": "notes that then have no step left out",
-    "drawing": "overlapping notes: sums, and gaps",
+CELLS = {
+    "notes": "notes are paired with other ends, or not read",
+    "start": "the first beat is guessed, or that of a late signature",
+    "metre": "steps divide the beat of 6/8 or 2/2, not the quarter note",
+    "seconds": "steps are equal in seconds where the tempo changes in a beat",
+    "onsets": "onsets half-way between steps go to the even one",
+    "ends": "note ends are cut down to a step",
+    "vanish": "notes that then have no step are gone",
+    "drawing": "overlapping notes: gaps",
+    "unexplained": "unexplained",
 }
+"""What changes cells, in the order in which it is undone."""
 FACTS = {
-    "tracks": "tracks differ in number, name, program or drums",
-    "length": "length differs",
-    "downbeats": "downbeats differ",
-    "tempo": "tempo differs",
-    "velocity": "a velocity above 127, or wrapped at 256",
+    "tracks": "tracks have other names, programs or order",
+    "summed": "overlapping notes: velocities are added, modulo 256",
+    "downbeats_none": "no signature: no downbeats",
+    "downbeats_last": "no downbeats after the last signature but step 0",
+    "tempo_elsewhere": "tempo is only read from the first track",
+    "tempo_order": "tempo sequence is repeated 24 times, not each beat's",
+    "tempo_mean": "tempo is the mean of each beat",
+    "length": "ends with the last event's beat, not with a bar",
 }
+"""What else differs."""
 
 
 @dataclass
@@ -53,9 +61,9 @@ class Difference:
     n_notes: int = 0
     """Notes that musegan reads."""
     cells: Counter[str] = field(default_factory=Counter)
-    """Cells that change, by the key of `STAGES`; "unexplained" for what is left over."""
-    facts: set[str] = field(default_factory=set)
-    """Keys of `FACTS` that hold."""
+    """How many change, by the keys of `CELLS`."""
+    facts: Counter[str] = field(default_factory=Counter)
+    """By the keys of `FACTS`: cells that are summed, else 1 where it holds."""
     refused: str = ""
     """Who cannot read the file, and why."""
 
@@ -74,38 +82,48 @@ def compare(path: Path, resolution: int = RESOLUTION) -> Difference:
         except Exception as err:    # pypianoroll and mido document none of what they raise
             return Difference(refused=f"pypianoroll: {type(err).__name__}: {err}")
     ours = to_multitrack(song, resolution)
-    difference = Difference(_n_sounding(ours), len(song.notes.start), facts=_facts(ours, theirs))
-    rolls = [_rolls(ours), *(_rolls(stage) for stage in _stages(song, midi, resolution))]
-    for name, before, after in zip(STAGES, rolls, rolls[1:]):
+    difference = Difference(_n_sounding(ours), len(song.notes.start))
+    stages = [("", ours), *_stages(song, midi, resolution), ("unexplained", theirs)]
+    rolls = [_rolls(stage) for _, stage in stages]
+    for (name, _), before, after in zip(stages[1:], rolls, rolls[1:]):
         difference.cells[name] = _n_different(before, after)
-    difference.cells["unexplained"] = _n_different(rolls[-1], _rolls(theirs))
+    difference.facts = _facts(song, ours, midi, theirs)
+    if "drawing" in difference.cells:
+        difference.facts["summed"] = sum(int((track.pianoroll > _ONE).sum()) for track in stages[-2][1].tracks)
     return difference
 
 
-def _stages(song: Song, midi: PrettyMIDI, resolution: int) -> Iterator[Multitrack]:
-    """Multitracks from musegan's to pypianoroll's, in the order of `STAGES`."""
-    tracks = tuple(Track(part.name, part.program, part.is_drum) for part in midi.instruments)
-    notes = _notes(midi)
+def _stages(song: Song, midi: PrettyMIDI, resolution: int) -> Iterator[tuple[str, Multitrack]]:
+    """Multitracks from musegan's to pypianoroll's, with what is new in each."""
+    notes, tracks = _notes(midi), tuple(Track(part.name, part.program, part.is_drum) for part in midi.instruments)
     if not len(notes.start):
         return
-    song = replace(song, tracks=tracks, notes=notes)
-    yield to_multitrack(song, resolution)
+    yield "notes", to_multitrack(replace(song, tracks=tracks, notes=notes), resolution)
     first, on, off = _positions(midi, resolution)
     notes = notes.take(np.concatenate([[note.end for note in part.notes] for part in midi.instruments]) > first)
-    clean = [np.round(values, 6) for values in (on, off)]    # halves are halves
+    is_drum = np.array([track.is_drum for track in tracks])[notes.track]
 
     def drawn(start: np.ndarray, end: np.ndarray, which: np.ndarray | slice = slice(None)) -> Multitrack:
         own = notes._replace(start=start.astype(np.int64), end=end.astype(np.int64)).take(which)
-        return to_multitrack(Song(resolution, tracks, own, steady_tempo(), np.array([0, max(int(own.end.max()), 1)])), resolution)
+        bar = np.array([0, max(int(own.end.max()), 1)])
+        return to_multitrack(Song(resolution, tracks, own, steady_tempo(), bar), resolution)
 
-    yield drawn(*(np.floor(values + 0.5) for values in clean))
-    start = np.round(on)
-    yield drawn(start, np.floor(clean[1] + 0.5))
-    yield drawn(start, np.floor(off))
-    is_drum = np.array([track.is_drum for track in tracks])[notes.track]
-    lasting = is_drum | (np.floor(off) > start)
-    yield drawn(start, np.floor(off), lasting)
-    yield _drawn_their_way(notes._replace(start=start.astype(np.int64), end=np.floor(off).astype(np.int64)), tracks, resolution)
+    half_up = [np.floor(np.round(position, 6) + 0.5) for position in (on, off)]    # halves are halves
+    yield _grid(midi, first), drawn(*half_up)
+    start, end = np.round(on), np.floor(off)
+    yield "onsets", drawn(start, half_up[1])
+    yield "ends", drawn(start, end)
+    yield "vanish", drawn(start, end, is_drum | (end > start))
+    yield "drawing", _drawn_their_way(notes._replace(start=start.astype(np.int64), end=end.astype(np.int64)), tracks)
+
+
+def _grid(midi: PrettyMIDI, first: float) -> str:
+    """Which of three things makes a file's beats differ from quarter notes."""
+    signatures = midi.time_signature_changes
+    if first > 0 or not signatures:
+        return "start"
+    beats = {(s.denominator == 4 and (s.numerator % 3 or s.numerator == 3)) for s in signatures}
+    return "seconds" if beats == {True} and len(signatures) == 1 else "metre"
 
 
 def _notes(midi: PrettyMIDI) -> Notes:
@@ -131,20 +149,27 @@ def _positions(midi: PrettyMIDI, resolution: int) -> tuple[float, np.ndarray, np
     return first, *positions
 
 
-def _drawn_their_way(notes: Notes, tracks: tuple[Track, ...], resolution: int) -> Multitrack:
-    """`from_pretty_midi`'s loop, in numbers that do not wrap."""
+_ONE = 1 << 20    # more than the sum of a cell's velocities; a cell counts its notes in these
+
+
+def _drawn_their_way(notes: Notes, tracks: tuple[Track, ...]) -> Multitrack:
+    """`from_pretty_midi`'s loop: velocities modulo 256, plus `_ONE` for each note after the first."""
     n_steps = int(notes.end.max()) + 2
-    rolls = np.zeros((len(tracks), n_steps, N_MIDI_PITCHES), np.int64)
+    rolls = np.zeros((len(tracks), n_steps, N_MIDI_PITCHES), np.uint8)
+    counts = np.zeros(rolls.shape, np.int64)
     for k, start, end, pitch, velocity in zip(*(column.tolist() for column in notes)):
-        line = rolls[k, :, pitch]
+        line, count = rolls[k, :, pitch], counts[k, :, pitch]
         if tracks[k].is_drum:
             line[start] = velocity
             continue
-        if start > 0 and line[start - 1]:
-            line[start - 1] = 0
-        line[start : end - (line[end] > 0)] += velocity
-    return Multitrack(resolution=resolution, tracks=[
-        pypianoroll.Track(track.name, track.program, track.is_drum, roll) for track, roll in zip(tracks, rolls)
+        if start > 0:
+            line[start - 1] = count[start - 1] = 0
+        end -= int(line[end] > 0)
+        line[start:end] += np.uint8(velocity)
+        count[start:end] += 1
+    marked = rolls + np.maximum(counts - 1, 0) * _ONE * (rolls > 0)
+    return Multitrack(tracks=[
+        pypianoroll.Track(track.name, track.program, track.is_drum, roll) for track, roll in zip(tracks, marked)
     ])    # fmt: skip
 
 
@@ -176,21 +201,37 @@ def _n_sounding(multitrack: Multitrack) -> int:
     return sum(int((track.pianoroll > 0).sum()) for track in multitrack.tracks)
 
 
-def _facts(ours: Multitrack, theirs: Multitrack) -> set[str]:
-    def downbeats(multitrack: Multitrack) -> list[int]:
-        return [] if multitrack.downbeat is None else np.flatnonzero(multitrack.downbeat).tolist()
+def _facts(song: Song, ours: Multitrack, midi: PrettyMIDI, theirs: Multitrack) -> Counter[str]:
+    kinds = [[(track.name, track.program, track.is_drum) for track in roll.tracks] for roll in (ours, theirs)]
+    found = {"tracks": kinds[0] != kinds[1], "length": _n_steps(ours) != _n_steps(theirs)}
+    if theirs.downbeat is None:
+        found["downbeats_none"] = True
+    elif np.flatnonzero(ours.downbeat).tolist() != np.flatnonzero(theirs.downbeat).tolist():
+        found["downbeats_last"] = True
+    own_map, their_map = (_without_repetition(ticks, bpm) for ticks, bpm in (
+        (song.tempo.tick, song.tempo.bpm),
+        ([midi.time_to_tick(seconds) for seconds in midi.get_tempo_changes()[0]], midi.get_tempo_changes()[1]),
+    ))    # fmt: skip
+    per_step = theirs.tempo.ravel()
+    in_order = np.repeat(per_step[: len(per_step) // 24], 24)
+    found["tempo_elsewhere"] = own_map != their_map
+    found["tempo_order"] = not np.allclose(per_step[: len(in_order)], in_order)
+    common = min(len(ours.tempo), len(in_order))
+    found["tempo_mean"] = own_map == their_map and not np.allclose(ours.tempo[:common], in_order[:common], rtol=1e-3)
+    return Counter({name: 1 for name, holds in found.items() if holds})
 
-    common = min(len(ours.tempo), len(theirs.tempo))
-    n_steps = [len(multitrack.tracks[0].pianoroll) if multitrack.tracks else 0 for multitrack in (ours, theirs)]
-    kinds = [[(t.name, t.program, t.is_drum) for t in multitrack.tracks] for multitrack in (ours, theirs)]
-    found = {
-        "tracks": kinds[0] != kinds[1],
-        "length": n_steps[0] != n_steps[1],
-        "downbeats": downbeats(ours) != downbeats(theirs),
-        "tempo": not np.allclose(ours.tempo[:common], theirs.tempo.ravel()[:common], rtol=1e-3),
-        "velocity": any(int(track.pianoroll.max(initial=0)) > 127 for track in theirs.tracks),
-    }
-    return {name for name, holds in found.items() if holds}
+
+def _without_repetition(ticks: np.ndarray | list, bpm: np.ndarray) -> list[tuple[int, float]]:
+    at_tick = dict(zip(map(int, ticks), np.round(bpm, 2).tolist()))    # the last one of a tick
+    kept: list[tuple[int, float]] = []
+    for tick, tempo in at_tick.items():
+        if not kept or kept[-1][1] != tempo:
+            kept.append((tick, tempo))
+    return kept
+
+
+def _n_steps(multitrack: Multitrack) -> int:
+    return max((len(track.pianoroll) for track in multitrack.tracks), default=0)
 
 
 def table(title: str, found: list[Difference]) -> Table:
@@ -202,13 +243,14 @@ def table(title: str, found: list[Difference]) -> Table:
         result.add_column(column, justify="right")
     result.add_row("all that both read", f"{len(read):,}", f"{n_cells:,}", "100")
     result.add_section()
-    for name, words in (STAGES | {"unexplained": "unexplained"}).items():
-        cells = sum(difference.cells[name] for difference in read)
-        files = sum(difference.cells[name] > 0 for difference in read)
-        result.add_row(words, f"{files:,}", f"{cells:,}", f"{100 * cells / max(n_cells, 1):.3g}")
-    result.add_section()
-    for name, words in FACTS.items():
-        result.add_row(words, f"{sum(name in difference.facts for difference in read):,}", "", "")
+    for names, kind in ((CELLS, "cells"), (FACTS, "facts")):
+        for name, words in names.items():
+            counts = [getattr(difference, kind)[name] for difference in read]
+            row = [words, f"{sum(count > 0 for count in counts):,}"]
+            if kind == "cells" or name == "summed":
+                row += [f"{sum(counts):,}", f"{100 * sum(counts) / max(n_cells, 1):.2g}"]
+            result.add_row(*row)
+        result.add_section()
     for reason, count in Counter(difference.refused for difference in found if difference.refused).most_common(8):
         result.add_row(reason, f"{count:,}", "", "")
     return result
@@ -217,7 +259,7 @@ def table(title: str, found: list[Difference]) -> Table:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data.reading", description=__doc__)
     parser.add_argument("folder", type=Path, help="with MIDI files, also in folders within")
-    parser.add_argument("--files", action="store_true", help="a line for each file that differs")
+    parser.add_argument("--files", action="store_true", help="a line for each file")
     arguments = parser.parse_args(argv)
     paths = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
     if not paths:
@@ -226,10 +268,10 @@ def main(argv: list[str] | None = None) -> None:
     found = []
     for path in progress(paths, "reading both ways", console=console, transient=True):
         found.append(compare(path))
-        if arguments.files and (found[-1].facts or found[-1].cells.total() or found[-1].refused):
-            cells = " ".join(f"{name}={n}" for name, n in found[-1].cells.items() if n)
-            facts = ",".join(sorted(found[-1].facts))
-            console.print(f"{path.relative_to(arguments.folder)} {cells} [{facts}] {found[-1].refused}", markup=False, highlight=False)
+        if arguments.files:
+            counts = {name: count for name, count in (found[-1].cells + found[-1].facts).items() if count}
+            told = found[-1].refused or " ".join(f"{name}={count}" for name, count in counts.items()) or "equal"
+            print(f"{path.relative_to(arguments.folder)}: {told}")
     console.print(table(arguments.folder.name, found))
 
 
