@@ -30,12 +30,12 @@ RESOLUTION = 24    # the only one at which pypianoroll's tempo has the right len
 CELLS = {
     "notes": "notes are paired with other ends, or not read",
     "start": "the first beat is guessed, or that of a late signature",
-    "metre": "steps divide the beat of 6/8 or 2/2, not the quarter note",
+    "metre": "steps divide the beat of 6/8 or 2/2, or what a signature leaves of one",
     "seconds": "steps are equal in seconds where the tempo changes in a beat",
     "onsets": "onsets half-way between steps go to the even one",
     "ends": "note ends are cut down to a step",
     "vanish": "notes that then have no step are gone",
-    "drawing": "overlapping notes: gaps",
+    "drawing": "gaps before notes that are gone",
     "unexplained": "unexplained",
 }
 """What changes cells, in the order in which it is undone."""
@@ -46,7 +46,7 @@ FACTS = {
     "downbeats_last": "no downbeats after the last signature but step 0",
     "tempo_elsewhere": "tempo is only read from the first track",
     "tempo_order": "tempo sequence is repeated 24 times, not each beat's",
-    "tempo_mean": "tempo is the mean of each beat",
+    "tempo_mean": "tempo is the mean of each beat, or counts beats of 6/8",
     "length": "ends with the last event's beat, not with a bar",
 }
 """What else differs."""
@@ -122,8 +122,11 @@ def _grid(midi: PrettyMIDI, first: float) -> str:
     signatures = midi.time_signature_changes
     if first > 0 or not signatures:
         return "start"
-    beats = {(s.denominator == 4 and (s.numerator % 3 or s.numerator == 3)) for s in signatures}
-    return "seconds" if beats == {True} and len(signatures) == 1 else "metre"
+    for signature in signatures:
+        is_compound = signature.numerator % 3 == 0 and signature.numerator > 3
+        if signature.denominator != 4 or is_compound or midi.time_to_tick(signature.time) % midi.resolution:
+            return "metre"
+    return "seconds"
 
 
 def _notes(midi: PrettyMIDI) -> Notes:
