@@ -245,6 +245,7 @@ def table(title: str, found: list[Difference]) -> Table:
     for column in ("files", "cells", "% of cells"):
         result.add_column(column, justify="right")
     result.add_row("all that both read", f"{len(read):,}", f"{n_cells:,}", "100")
+    result.add_row("equal in every cell", f"{sum(not difference.cells.total() for difference in read):,}", "", "")
     result.add_section()
     for names, kind in ((CELLS, "cells"), (FACTS, "facts")):
         for name, words in names.items():

@@ -1,5 +1,6 @@
 """Note events, piano-rolls and packed bits of the same music: there and back, in any metre."""
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,17 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.data import losses, reading
 from musegan.data.bars import Bars, cut_bars
 from musegan.data.events import Notes, Song, TempoMap, bar_lines, from_multitrack, steady_tempo, to_multitrack
 from musegan.data.midi import load_midi
 from musegan.data.packed import PackedDataset, pack, write_shard
-from musegan.data.tracks import Feed, Preset
+from musegan.data.tracks import PRESETS, Feed, Preset
 from musegan.export import write_npz
 from musegan.export.midi import midi_bytes
 from musegan.ops.bits import pack as pack_bits
 from musegan.ops.notes import notes, roll_from_notes
+from musegan.resources import dataset_path
 from musegan.roll import Roll, RollSpec, Track, check_roll
 
 METRES = [(4, 4), (3, 4), (5, 4), (1, 4), (6, 8), (7, 8), (9, 8), (2, 2), (3, 2)]
@@ -259,3 +262,35 @@ def test_a_multitrack_loses_a_note_of_one_step_that_is_struck_again_in_the_next(
     assert np.flatnonzero(to_multitrack(quick, 28).tracks[0].pianoroll[:, 60]).tolist() == [*range(6), *range(7, 14)]
     strokes = song((0, 12, 60), (12, 24, 60), is_drum=True)
     assert np.flatnonzero(to_multitrack(strokes, 4).tracks[0].pianoroll[:, 60]).tolist() == [0, 1]
+
+
+# The page and its numbers.
+
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "representations.md"
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    found = {}
+    exec(code, found)
+    assert found["roll"].frame.shape == (2, 5, 4, 48, 84)
+    assert len(found["again"].notes.start) > 0
+
+
+@pytest.mark.parametrize("command", [losses, reading])
+def test_the_commands_of_the_pages_run(command, tmp_path, capsys):
+    for song in ("phase1-inter", "phase1-victor"):
+        (tmp_path / f"{song}.mid").symlink_to(dataset_path("freedoom") / f"{song}.mid")
+    command.main([str(tmp_path)])
+    assert {losses: "2 songs", reading: "all that both read"}[command] in capsys.readouterr().out
+
+
+def test_losses_are_counted():
+    """Two strikes in one step, one of them short; one note struck again at once."""
+    counted = losses.Losses(PRESETS["lpd5"].with_spec(steps_per_beat=4))
+    counted.add(song((0, 24, 60), (1, 6, 60), (24, 48, 60), (5, 17, 64)))
+    assert counted.counts["pitched"] == dict(notes=4, onsets=3, merged=1, frame=1, overlap=1, short=1, range=0)
+    assert sorted(np.concatenate(counted.distance_steps["pitched"]).round(3)) == [0, 0, 0.083, 0.417]
+    assert np.concatenate(counted.distance_ms["pitched"]).max() == pytest.approx(1000 * 5 / 96, abs=0.1)
