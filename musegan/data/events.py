@@ -163,8 +163,10 @@ def round_half_up(numerator: np.ndarray, denominator: int) -> np.ndarray:
 def to_multitrack(song: Song, resolution: int, name: str = "") -> Multitrack:
     """Draws a song into pypianoroll's piano-rolls.
 
-    A note's first step is a rising edge: where one is struck again while it sounds or just as it ends, the step
-    before is cleared. A drum note is one step long, and so is a note that ends where it starts.
+    A pitched note's first step is a rising edge: where one is struck again while it sounds or just as it ends, the
+    step before is cleared. (So a note of one step that is struck again in the next is gone: resolution should be at
+    least 24, see `RollSpec.multitrack_resolution`.) A drum note is one step long, and so is a note that ends where it
+    starts.
 
     Args:
         song: from any reader.
@@ -194,7 +196,7 @@ def to_multitrack(song: Song, resolution: int, name: str = "") -> Multitrack:
     tracks = []
     for k, first, stop in zip(sounding, borders, borders[1:]):
         track = song.tracks[k]
-        pianoroll = _draw(notes.take(slice(first, stop)), n_steps)
+        pianoroll = _draw(notes.take(slice(first, stop)), n_steps, track.is_drum)
         tracks.append(StandardTrack(track.name, track.program, track.is_drum, pianoroll))
     return Multitrack(
         name=name,
@@ -367,7 +369,7 @@ def track_notes(pianoroll: np.ndarray, strokes: bool = False) -> tuple[np.ndarra
     return start, end, pitch
 
 
-def _draw(notes: Notes, n_steps: int) -> np.ndarray:
+def _draw(notes: Notes, n_steps: int, is_drum: bool) -> np.ndarray:
     """Velocities [n_steps, 128] uint8 of one track's notes in steps; see `to_multitrack`."""
     roll = np.zeros((n_steps, N_MIDI_PITCHES), np.uint8)
     _, start, end, pitch, velocity = notes.take(np.lexsort((notes.velocity, notes.start, notes.pitch)))
@@ -378,7 +380,8 @@ def _draw(notes: Notes, n_steps: int) -> np.ndarray:
     end = np.maximum.accumulate(end)
     last = np.append(start[1:] != start[:-1], True)
     start, end, velocity = start[last], end[last], velocity[last]
-    end[:-1] = np.minimum(end[:-1], start[1:] - 1)
+    if not is_drum:    # of which every step is a stroke
+        end[:-1] = np.minimum(end[:-1], start[1:] - 1)
     length = np.maximum(end - start, 0)
     if length.sum() > _MANY_CELLS:    # then their places would take far more memory than the roll
         gap = start - np.append(0, (start + length)[:-1])

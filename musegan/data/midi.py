@@ -21,8 +21,9 @@ _END_OF_TRACK = b"\xff\x2f\0"
 def load_midi(source: Path | bytes) -> Song:
     """Reads a MIDI file: types 0 and 1, any number of ticks in a quarter note.
 
-    Tracks with notes are kept, one for each program of a channel. A drum track is what plays on channel 10. A note
-    without end lasts to the end of its track's other notes, as symusic closes it.
+    Tracks with notes are kept, one for each program of a channel, which a note has from its start. A drum track is
+    what plays on channel 10. Of the notes that sound on one pitch, a release ends the one struck first; a note that no
+    release ends is left out, as symusic does.
 
     Args:
         source: a path, or the bytes of a file.
