@@ -11,7 +11,7 @@ from musegan import __version__
 from musegan.errors import UserError, one_line
 
 COMMANDS = {
-    "prepare": "turn music, folders and zips of it into a packed data set",
+    "prepare": "turn MIDI files, folders and zips into a packed data set",
     "train": "train a model on a data set",
     "generate": "make MIDI, .npz, pictures and audio from a trained model",
     "inspect": "show what a file of music or a data set holds, and draw its bars",

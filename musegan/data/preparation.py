@@ -94,7 +94,7 @@ def prepare(
     number, n_parts = part
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    out = part_folder(out, part)
     _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
@@ -114,6 +114,12 @@ def prepare(
     _put_in_place(work / "dataset", out)
     shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+def part_folder(out: Path, part: tuple[int, int]) -> Path:
+    """Where a part of a data set lies, which is the data set itself if it is the only one; see `prepare`."""
+    number, n_parts = part
+    return Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
 
 
 RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
