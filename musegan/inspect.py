@@ -46,7 +46,10 @@ def main(argv: list[str] | None = None) -> None:
         if args.png or args.events or args.bars or args.song:
             parser.error("--png, --bars, --events and --song are for a file of music, not for a data set")
         facts = _dataset_facts(args.file)
-        print(json.dumps(facts, indent=1)) if args.json else _show_dataset(facts, _console())
+        if args.json:
+            print(json.dumps(facts, indent=1))
+        else:
+            _show_dataset(facts, _console())
         return
     source = _source(args.file)
     try:
@@ -61,7 +64,10 @@ def main(argv: list[str] | None = None) -> None:
         }
         if args.events:
             facts["events"] = event_rows(song, args.bars, args.limit or None)
-        print(json.dumps(facts, indent=1)) if args.json else _show_song(facts, _console())
+        if args.json:
+            print(json.dumps(facts, indent=1))
+        else:
+            _show_song(facts, _console())
         if args.png:
             _draw(song, args.bars, args.png, source.name, file=sys.stderr if args.json else sys.stdout)
     except SongError as err:
@@ -77,9 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         help="MIDI, pypianoroll .npz, array of phrases, MusicXML or kern; one of these in a zip (more.zip/song.mid); or "
         "the folder of a data set",
     )
-    parser.add_argument("--song", type=_number(1), metavar="N", help="which of the songs of a file that holds several (default: 1)")
+    parser.add_argument("--song", type=_number(1), metavar="N", help="which song of a file that holds several (default: 1)")
     parser.add_argument("--png", type=Path, metavar="OUT.png", help="draw some bars into a picture")
-    parser.add_argument("--bars", type=_bars, metavar="A-B", help="bars to draw or to list (default: the first 16 that sound; all)")
+    parser.add_argument(
+        "--bars", type=_bars, metavar="A-B", help="bars to draw or to list (default: draw the first 16 that sound, list all)"
+    )
     parser.add_argument("--events", action="store_true", help="list the notes too")
     parser.add_argument("--limit", type=_number(0), default=100, metavar="N", help="notes to list, 0 for all (default: 100)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -250,7 +258,8 @@ def _show_song(facts: dict[str, Any], console: Console) -> None:
     n_changes = facts["tempo"]["n_changes"]
     rows = {
         "kind": facts["kind"],
-        "length": f"{_count(facts['length_bars'], 'bar')}, {facts['length_quarters']:g} quarter notes, {_minutes(facts['length_seconds'])}",
+        "length": f"{_count(facts['length_bars'], 'bar')}, {_quarters(facts['length_quarters'])}, "
+        + _minutes(facts["length_seconds"]),
         "tempo": f"{_range(facts['tempo']['lowest_bpm'], facts['tempo']['highest_bpm'])} bpm"
         + (f", {_count(n_changes, 'change')}" if n_changes else ""),
         "metre": _metre_text(facts["metres"]),
@@ -260,14 +269,11 @@ def _show_song(facts: dict[str, Any], console: Console) -> None:
     }
     name = f" {_show(facts['name'])}" if facts["name"] else ""
     _rows(console, f"Song {facts['song']}{name}" if whole else _show(facts["file"]), rows)
-    table = Table(
-        "", "track", "instrument", "notes", "pitches", "at once", "bars", "off 4", "off 12",
-        caption="at once: most notes that sound together; off 4, off 12: notes further than 1/8 step from a grid of so many steps a beat",
-        caption_justify="left",
-    )    # fmt: skip
+    table = Table("", "track", "instrument", "notes", "pitches", "at once", "bars", "off 4", "off 12")
     for track in facts["tracks"]:
         table.add_row(*_track_row(track))
     console.print(table)
+    console.print("at once: most notes that sound together. off 4, off 12: notes over 1/8 step from 4 or 12 steps a quarter note.")
     if "events" in facts:
         _show_events(facts, console)
 
@@ -276,13 +282,17 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def _quarters(number: float) -> str:
+    return f"{number:,.6g} quarter {'note' if number == 1 else 'notes'}"
+
+
 def _metre_text(metres: list[dict[str, Any]]) -> str:
     parts = []
     for metre in metres[:_MAX_METRES]:
         signature, quarters = metre["signature"], metre["quarters_per_bar"]
         text = signature or ""
         if signature is None or 4 * int(signature.split("/")[0]) / int(signature.split("/")[1]) != quarters:
-            length = f"{quarters:g} quarter {'note' if quarters == 1 else 'notes'} a bar"
+            length = f"{_quarters(quarters)} a bar"
             text = f"{text}, {length}" if text else f"{length} (no time signature)"
         parts.append(text if len(metres) == 1 else f"bar {metre['first_bar']}: {text}")
     if len(metres) > _MAX_METRES:
@@ -293,7 +303,8 @@ def _metre_text(metres: list[dict[str, Any]]) -> str:
 def _grid_text(grid: dict[str, Any]) -> str:
     text = f"fit {grid['fit']:.2f} of 1"
     if grid["moves_to_bpm"] is not None:
-        return f"{text}; they lie on another, at {grid['moves_to_bpm']:.1f} bpm (fit {grid['moves_to_fit']:.2f}): prepare moves them"
+        other = f"at {grid['moves_to_bpm']:.1f} bpm (fit {grid['moves_to_fit']:.2f})"
+        return f"{text}; they lie on another, {other}: prepare moves them"
     return f"{text}; prepare leaves the file out: {grid['problem']}" if grid["problem"] else text
 
 
@@ -319,16 +330,18 @@ def _show_events(facts: dict[str, Any], console: Console) -> None:
     table = Table("track", "bar.beat.tick", "pitch", "", "beats", "velocity")
     for row in facts["events"]:
         place = f"{row['bar']}.{row['beat']}.{row['tick']}"
-        table.add_row(str(row["track"]), place, str(row["pitch"]), row["name"], f"{row['length_beats']:.4g}", str(row["velocity"]))
+        length, velocity = f"{row['length_beats']:.4g}", str(row["velocity"])
+        table.add_row(str(row["track"]), place, str(row["pitch"]), row["name"], length, velocity)
     console.print(table)
 
 
 def _show_dataset(facts: dict[str, Any], console: Console) -> None:
     spec = facts["spec"]
     top = spec["lowest_pitch"] + spec["n_pitches"] - 1
+    more = f" ({facts['n_duplicates']:,} more are the same as another)" if facts["n_duplicates"] else ""
     rows = {
         "kind": facts["kind"],
-        "pieces": f"{facts['n_pieces']:,}" + (f" ({facts['n_duplicates']:,} more are the same as another)" if facts["n_duplicates"] else ""),
+        "pieces": f"{facts['n_pieces']:,}{more}",
         "bars": f"{facts['n_bars']:,}, {_minutes(facts['seconds'])}",
         "metre": f"{spec['beats_per_bar']}/{spec['beat_unit']}, {_count(spec['steps_per_beat'], 'step')} a beat",
         "pitches": f"{pitch_name(spec['lowest_pitch'])} to {pitch_name(top)} ({spec['lowest_pitch']} to {top})",

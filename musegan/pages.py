@@ -40,23 +40,26 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem 1rem 3rem; max-width: 76rem; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; margin: 0 0 0.2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
+h1 { font-size: 1.5rem; margin: 0 0 0.2rem; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
 h3 { font-size: 1rem; margin: 1.6rem 0 0.4rem; } p { margin: 0.3rem 0; }
 .soft, figcaption small { color: var(--soft); font-size: 0.86rem; font-weight: normal; }
-.cards { display: grid; gap: 0.7rem; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); margin: 1rem 0; }
+.cards { display: grid; gap: 0.7rem; grid-template-columns: repeat(auto-fit, minmax(9.4rem, 1fr)); margin: 1rem 0; }
 .cards div, figure, .bars { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 .cards div { padding: 0.6rem 0.8rem; } .cards b { display: block; font-size: 1.35rem; line-height: 1.3; }
 .charts { display: grid; gap: 0.7rem; grid-template-columns: repeat(auto-fill, minmax(min(17.5rem, 100%), 1fr)); }
 .rolls { display: grid; gap: 0.7rem; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); }
-figure { margin: 0; padding: 0.6rem 0.8rem; min-width: 0; } figcaption { font-size: 0.9rem; font-weight: 600; }
+figure { margin: 0; padding: 0.6rem 0.8rem; min-width: 0; display: flex; flex-direction: column; justify-content: space-between; }
+figcaption { font-size: 0.9rem; font-weight: 600; }
 figcaption small { display: block; } svg, .roll img { display: block; width: 100%; height: auto; margin-top: 0.3rem; }
 svg text { fill: var(--soft); font-size: 10px; } svg line { stroke: var(--line); }
-.roll img { border-radius: 4px; }
+.roll { justify-content: flex-start; } .roll img { border-radius: 4px; }
 .bars { padding: 0.4rem 0.8rem; margin: 0.4rem 0 0.9rem; }
 .bars > div { display: grid; grid-template-columns: minmax(8rem, 2fr) 6.5rem minmax(3rem, 3fr); gap: 0 0.8rem; align-items: center;
   padding: 0.15rem 0; font-size: 0.92rem; }
 .bars b { text-align: right; font-weight: 600; font-variant-numeric: tabular-nums; }
 .bars i { display: block; height: 0.7rem; border-radius: 3px; min-width: 1px; }
+@media (max-width: 40rem) { .bars > div { grid-template-columns: 1fr auto; padding: 0.25rem 0; } .bars i { grid-column: 1 / 3; } }
 .scroll { max-height: 34rem; overflow: auto; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.25rem 0.8rem; border-bottom: 1px solid var(--line); }
@@ -141,7 +144,8 @@ def _bars(rows: Iterable[tuple[str, int, str]]) -> str:
     rows = list(rows)
     total = sum(number for _, number, _ in rows)
     lines = [
-        f'<div><span>{_text(name)}</span><b>{number:,}</b><i style="width:{100 * number / max(total, 1):.2f}%;background:{color}"></i></div>'
+        f"<div><span>{_text(name)}</span><b>{number:,}</b>"
+        f'<i style="width:{100 * number / max(total, 1):.2f}%;background:{color}"></i></div>'
         for name, number, color in rows
     ]
     return f'<div class="bars">{"".join(lines)}</div>'
@@ -154,11 +158,11 @@ def _kept(report: Report) -> str:
     if report.n_silent_bars:
         bars.append(("silent before the first or after the last note", report.n_silent_bars, _GREY))
     n_used = report.n_notes - report.n_out_of_range - report.n_merged
-    counts = [("drawn", n_used, good), ("outside the pitch range", report.n_out_of_range, bad)]
+    counts = [("used", n_used, good), ("outside the pitch range", report.n_out_of_range, bad)]
     counts.append(("in the same step and pitch as another", report.n_merged, bad))
     counts += [(f"of tracks that are not used: {name}", n, bad) for name, n in report.dropped_notes.most_common()]
     parts = []
-    for title, rows in (("Files and pieces", files), ("Bars", bars), ("Notes", counts)):
+    for title, rows in (("Files and pieces", files), ("Bars", bars), ("Notes, in bars kept or not", counts)):
         parts += [f"<h3>{title}</h3>", _bars(rows)]
     return "<h2>Kept and left out</h2>\n" + "\n".join(parts)
 
@@ -199,7 +203,7 @@ def _errors(report: Report) -> str:
     rebinned = np.append(counts[0], counts[1:].reshape(_ERROR_BINS, width).sum(1))
     step = 0.5 / _ERROR_BINS
     names = ["on the step", *(f"{i * step:.3f} to {(i + 1) * step:.3f} steps away" for i in range(_ERROR_BINS))]
-    ticks = {0: "0", 1 + _ERROR_BINS // 4: "1/8", 1 + _ERROR_BINS // 2: "1/4", _ERROR_BINS: "1/2"}
+    ticks = {0: "0", 1 + _ERROR_BINS // 4: "1/8", 1 + _ERROR_BINS // 2: "1/4", 1 + _ERROR_BINS: "1/2"}
     caption = ""
     if counts.sum():
         caption = f"median {report.median_error_steps:.3f} steps, {report.off_grid_share:.1%} over 1/8 step"
@@ -232,18 +236,19 @@ def _track_charts(spec: RollSpec, statistics: Statistics, k: int) -> Iterable[st
     pitches = range(spec.lowest_pitch, spec.lowest_pitch + spec.n_pitches)
     names = [f"{drum_name(p) if is_drum else pitch_name(p)} ({p})" for p in pitches]
     ticks = {i: pitch_name(p) for i, p in enumerate(pitches) if p % 12 == 0}
-    yield _chart("Drums" if is_drum else "Pitches", statistics.pitches[k], names, ticks, "note", color=color)
+    yield _chart("Drums" if is_drum else "Pitches", statistics.pitches[k], names, ticks, "note", color=color, centred=True)
 
     steps, beats = spec.steps_per_beat, spec.beats_per_bar
     names = [f"beat {t // steps + 1}, step {t % steps + 1} of {steps}" for t in range(spec.steps_per_bar)]
     ticks = {beat * steps: str(beat + 1) for beat in range(0, beats, 1 + beats // 13)}
-    yield _chart("Where in the bar notes start", statistics.onset_steps[k], names, ticks, "note", color=color)
+    yield _chart("Where in the bar notes start", statistics.onset_steps[k], names, ticks, "note", color=color, centred=True)
 
     quarter = spec.steps_per_quarter
     if not is_drum:
         names = [f"{_count(n, 'step')}, {n / quarter:.4g} quarter notes" for n in range(1, spec.steps_per_bar + 1)]
         n_quarters = spec.steps_per_bar // quarter
-        ticks = {n * quarter - 1: f"{n}" for n in range(1, n_quarters + 1, 1 + n_quarters // 9)} | {spec.steps_per_bar: "longer"}
+        ticks = {n * quarter - 1: f"{n}" for n in range(1, n_quarters, 1 + n_quarters // 9)}
+        ticks[spec.steps_per_bar] = "longer"
         yield _chart(
             "Length of notes, in quarter notes", statistics.lengths[k], [*names, "longer than a bar"], ticks, "note",
             color=color, centred=True,
@@ -286,7 +291,7 @@ def _chart(
     for i in np.flatnonzero(counts).tolist():
         tall = max((base - _TOP) * int(counts[i]) / int(counts.max()), 0.5)
         drawn.append(
-            f'<rect x="{i * wide:.2f}" y="{base - tall:.2f}" width="{max(wide - min(0.15 * wide, 3), 0.8):.2f}" height="{tall:.2f}">'
+            f'<rect x="{i * wide:.2f}" y="{base - tall:.2f}" width="{0.85 * wide + max(0.15 * wide - 3, 0):.2f}" height="{tall:.2f}">'
             f"<title>{_text(names[i])}: {_text(_count(int(counts[i]), noun))}</title></rect>"
         )
     for i, text in ticks.items():
@@ -313,10 +318,11 @@ def _examples(dataset: PackedDataset) -> str:
         n_notes = len(notes(roll.map(lambda plane: plane[None])))
         figures.append(
             f'<figure class="roll"><figcaption>{_text(name)}<small>{where}, {_count(n_notes, "note")}</small></figcaption>'
-            f'<img src="data:image/png;base64,{_png(roll, dataset.spec, first)}" alt="Piano-roll: {_text(name)}, {where}"></figure>'
+            f'<img alt="Piano-roll of {where}: {_text(name)}" '
+            f'src="data:image/png;base64,{_png(roll, dataset.spec, first)}"></figure>'
         )
     return (
-        '<p class="soft">Spread over the pieces, not picked. Dark is where a note starts, light is how long it sounds.</p>\n'
+        '<p class="soft">Spread over the pieces, not picked. Strong is where a note starts, faint is how long it sounds.</p>\n'
         f'<div class="rolls">{"".join(figures)}</div>'
     )
 

@@ -97,7 +97,7 @@ def _metre(song: Song, first_bar: int, last_bar: int, where: str) -> tuple[int, 
             if bar_ticks == int(bar_ticks):
                 counts[(*run.beats, int(bar_ticks))] += n_bars
     if not counts:
-        raise SongError(f"{where} cannot be drawn: no time signature has bars of that length")
+        raise SongError(f"{where} cannot be drawn: the bars' length is no whole number of ticks, or no time signature's")
     return counts.most_common(1)[0][0]
 
 

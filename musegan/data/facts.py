@@ -73,7 +73,8 @@ def bar_of(song: Song, ticks: np.ndarray) -> np.ndarray:
 
 def metres(song: Song) -> list[Metre]:
     """The bars of a song from the first to the last, those in a row that are alike together."""
-    signatures = sorted((s for s in song.signatures if s.denominator > 0 and 16 * s.numerator >= s.denominator), key=lambda s: s.tick)
+    heeded = (s for s in song.signatures if s.denominator > 0 and 16 * s.numerator >= s.denominator)    # as `bar_lines` does
+    signatures = sorted(heeded, key=lambda signature: signature.tick)
     in_force = np.searchsorted([s.tick for s in signatures], song.downbeats[:-1], side="right") - 1
     found: list[Metre] = []
     for bar, (length, index) in enumerate(zip(np.diff(song.downbeats).tolist(), in_force.tolist()), 1):
