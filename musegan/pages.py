@@ -172,7 +172,7 @@ def _counted(statistics: Statistics, dataset: PackedDataset) -> str:
         return ""
     return (
         f'<p class="soft">Histograms of phrases and of tracks count {statistics.n_bars:,} of the {dataset.n_bars:,} bars: '
-        f"every {statistics.every:,}th run of bars without a gap.</p>"
+        f"one in {statistics.every:,} runs of bars without a gap.</p>"
     )
 
 
