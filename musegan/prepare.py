@@ -15,7 +15,8 @@ from rich.table import Table
 
 from musegan.cli import run
 from musegan.data.cluster import run_on_ray
-from musegan.data.preparation import Rules, prepare
+from musegan.data.packed import PackedDataset
+from musegan.data.preparation import PAGE_NAME, Rules, part_folder, prepare
 from musegan.data.processes import run_in_processes
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS, Preset, load_preset
@@ -66,7 +67,13 @@ def main(argv: list[str] | None = None) -> None:
             progress.console.print("stopped; the same command goes on where it was")
             raise
     print_report(report, Console())
-    print(f"wrote {args.out}")
+    folder = part_folder(args.out, args.shard)
+    print(f"wrote {folder}")
+    if args.report:
+        from musegan.pages import write_page    # matplotlib takes a while
+
+        write_page(folder / PAGE_NAME, report, PackedDataset.open(folder) if report.pieces else None)
+        print(f"wrote {folder / PAGE_NAME}")
 
 
 def _preset(args: argparse.Namespace) -> Preset:

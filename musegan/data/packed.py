@@ -280,6 +280,7 @@ class PackedDataset:
         index = torch.from_numpy(np.where(used, np.cumsum(used) - 1, -1))
         self._run_stops = torch.cat([s.run_offsets[1:] + first for s, first in zip(shards, first_bars)])
         self._run_pieces = index[torch.cat([s.run_pieces + first for s, first in zip(shards, first_pieces)])]
+        self._run_first_bars = torch.cat([shard.run_first_bar for shard in shards])
         lengths = self._run_stops.diff(prepend=torch.zeros(1, dtype=torch.int64))
         self.n_bars: int = int(lengths[self._run_pieces >= 0].sum())
         """Bars of these pieces."""
@@ -317,6 +318,12 @@ class PackedDataset:
     def piece_of(self, starts: Tensor) -> Tensor:
         """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64; -1 for one not used."""
         return self._run_pieces[torch.searchsorted(self._run_stops, starts, right=True)]
+
+    def bar_numbers(self, rows: Tensor) -> Tensor:
+        """Numbers that bars [n] int64 have in their pieces, from 0: [n] int64."""
+        run = torch.searchsorted(self._run_stops, rows, right=True)
+        run_starts = torch.cat([torch.zeros(1, dtype=torch.int64), self._run_stops[:-1]])
+        return self._run_first_bars[run] + rows - run_starts[run]
 
     def roll(self, starts: Tensor, n_bars: int, semitones: Tensor | None = None) -> Roll:
         """Reads phrases.

@@ -95,10 +95,9 @@ def prepare(
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
     out = Path(out)
-    if n_parts > 1:
-        if any(out.glob(SHARD_PATTERN)):
-            raise UserError(f"{out} is a whole data set already: name another folder for the parts")
-        out /= f"part-{number:03d}-of-{n_parts:03d}"
+    if n_parts > 1 and any(out.glob(SHARD_PATTERN)):
+        raise UserError(f"{out} is a whole data set already: name another folder for the parts")
+    out = part_folder(out, part)
     _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
@@ -119,6 +118,12 @@ def prepare(
     _put_in_place(work / "dataset", out)
     shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+def part_folder(out: Path, part: tuple[int, int]) -> Path:
+    """Where a part of a data set lies, which is the data set itself if it is the only one; see `prepare`."""
+    number, n_parts = part
+    return Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
 
 
 def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
