@@ -12,7 +12,7 @@ from musegan.errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Path]:
     """Lets the caller write a temporary file that takes the place of `path` when all went well.
 
     The temporary file lies in the folder of `path` and ends like it. On leaving the block it is synced to
@@ -23,6 +23,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: where the file shall be; its folder must exist.
+        sync: wait until the disk has it. Without, a process that is killed still leaves the old file or the new one,
+            a machine that loses power may not.
     Yields:
         The temporary path, which does not exist yet. The block must create a file there.
     Raises:
@@ -32,8 +34,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as err:
         raise UserError(f"cannot write {path}: {err.strerror or err}") from err

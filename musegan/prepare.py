@@ -14,7 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from musegan.cli import run
-from musegan.data.preparation import Rules, prepare
+from musegan.data.cluster import run_on_ray
+from musegan.data.packed import PackedDataset
+from musegan.data.preparation import PAGE_NAME, Rules, part_folder, prepare
+from musegan.data.processes import run_in_processes
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS, Preset, load_preset
 from musegan.errors import UserError
@@ -58,12 +61,19 @@ def main(argv: list[str] | None = None) -> None:
             progress.update(task, completed=done, total=total)
 
         try:
-            report = prepare(args.inputs, args.out, rules, args.overwrite, args.jobs, args.shard, show)
+            run_blocks = run_on_ray if args.ray else run_in_processes
+            report = prepare(args.inputs, args.out, rules, args.overwrite, args.jobs, args.shard, show, run_blocks)
         except KeyboardInterrupt:
             progress.console.print("stopped; the same command goes on where it was")
             raise
     print_report(report, Console())
-    print(f"wrote {args.out}")
+    folder = part_folder(args.out, args.shard)
+    print(f"wrote {folder}")
+    if args.report:
+        from musegan.pages import write_page    # matplotlib takes a while
+
+        write_page(folder / PAGE_NAME, report, PackedDataset.open(folder) if report.pieces else None)
+        print(f"wrote {folder / PAGE_NAME}")
 
 
 def _preset(args: argparse.Namespace) -> Preset:
@@ -154,6 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         default=(1, 1),
         metavar="K/N",
         help="do the K-th of N parts of the work, one on each machine; DATASET is whole when it holds all parts",
+    )
+    scale.add_argument(
+        "--ray",
+        action="store_true",
+        help="do the work as a Ray Data job, on the cluster of RAY_ADDRESS or on this machine (needs the extra ray)",
     )
     return parser
 

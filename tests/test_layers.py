@@ -13,9 +13,9 @@ LAYERS = [
     {"roll", "resources", "files", "seeding"},
     {"ops", "config"},
     {"data", "models", "losses", "metrics", "export"},
-    {"sampling"},
+    {"sampling", "pages"},
     {"training"},
-    {"prepare", "train", "generate", "info", "cli", "__main__"},
+    {"prepare", "train", "generate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 COMMANDS = len(LAYERS) - 1    # the one layer whose parts share: the command line, the versions

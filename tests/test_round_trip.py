@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from musegan.data.packed import PackedDataset
-from musegan.data.preparation import prepare
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
 from musegan.export import write_midi
 from musegan.ops.notes import notes
 
@@ -18,7 +19,7 @@ def test_data_set_to_midi_to_data_set(songs, tmp_path):
     (tmp_path / "midi").mkdir()
     for i, phrase in enumerate(roll.phrases()):
         write_midi(tmp_path / "midi" / f"{i:03d}.mid", phrase, songs.spec, tempo_bpm=90 + i)
-    prepare([tmp_path / "midi"], tmp_path / "again", songs.spec)
+    prepare([tmp_path / "midi"], tmp_path / "again", Rules(PRESETS["lpd5"]))
     again = PackedDataset.open(tmp_path / "again")
     back = again.roll(again.phrase_starts(2), 2)
     kept = torch.tensor([int(name.split(".")[0]) for name in again.pieces])    # the same music twice is left out

@@ -81,7 +81,7 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
         torch.from_numpy(table), 1, spec.n_tracks, 1, n_steps, spec.n_pitches, packed=True
     )    # [1, K, 1, steps, bytes]
     frame, onset = (plane.numpy()[0, :, 0] for plane in planes)    # [K, steps, bytes]
-    n_merged = len(start) - int(np.bitwise_count(onset).sum())
+    n_merged = len(start) - _n_bits(onset)
 
     kept, rejected = first + np.flatnonzero(timeline.fits[first:stop]), timeline.rejected(first, stop)
     frame, onset = (_bars(plane, timeline, kept, first, stop, spec) for plane in (frame, onset))    # [bars, K, T, bytes]
@@ -103,15 +103,26 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
     )
 
 
+def _n_bits(plane: np.ndarray) -> int:
+    """How many bits of a contiguous plane are set; eight bytes at a time where it can be."""
+    flat = plane.reshape(-1)
+    words = flat[: flat.size & ~7].view(np.uint64)
+    return int(np.bitwise_count(words).sum()) + int(np.bitwise_count(flat[words.nbytes :]).sum())
+
+
 def _notes_of_roll(song: Song, preset: Preset) -> tuple[Notes, dict]:
     """The notes that feed the roll, with its track and pitch indices; and counts for `Bars`."""
-    place = np.array([-1 if k is None else k for k in assign(song.tracks, preset)])
+    per_track = np.bincount(song.notes.track)
+    sounding = np.flatnonzero(per_track)
+    tracks = [song.tracks[index] for index in sounding.tolist()]
+    place = np.full(len(per_track), -1)
+    place[sounding] = [-1 if k is None else k for k in assign(tracks, preset)]
     notes = song.notes._replace(track=place[song.notes.track])
     dropped: Counter[str] = Counter()
-    if (place < 0).any():
-        per_track = np.bincount(song.notes.track, minlength=len(place))
-        for index in np.flatnonzero((place < 0) & (per_track > 0)).tolist():
-            dropped[family(song.tracks[index])] += int(per_track[index])
+    for track, index in zip(tracks, sounding.tolist()):
+        if place[index] < 0:
+            dropped[family(track)] += int(per_track[index])
+    if dropped:
         notes = notes.take(notes.track >= 0)
     n_notes = len(notes.start)
     notes = notes._replace(pitch=notes.pitch - preset.spec.lowest_pitch)
@@ -167,14 +178,17 @@ class _Timeline:
         self.quarters_per_bar = spec.quarters_per_bar
         bar_ticks = self.quarters_per_bar * song.ticks_per_quarter
         self.quarter_notes = lengths / song.ticks_per_quarter
-        fits = lengths == bar_ticks
+        # Where a bar is no whole number of ticks, such as 7/8 of 89, a song's bars are one tick longer and shorter by turns.
+        fits = np.abs(lengths - bar_ticks) < 1
         self.fits = np.append(fits, fits[-1])
-        self.bar_steps = np.append(-(-lengths * self.steps_per_quarter // song.ticks_per_quarter), spec.steps_per_bar)
+        self.bars_begin_on_steps = bool((lengths == bar_ticks).all())
+        broken_steps = -(-lengths * self.steps_per_quarter // song.ticks_per_quarter)
+        self.bar_steps = np.append(np.where(fits, spec.steps_per_bar, broken_steps), spec.steps_per_bar)
         self.bar_starts = np.append(0, np.cumsum(self.bar_steps))    # [bars + 2], with the end of the one more
 
     def steps(self, ticks: np.ndarray) -> np.ndarray:
         """Steps of the roll nearest to ticks, half up, counted from the downbeat of their bar."""
-        if self.fits.all():    # then bars begin on steps
+        if self.bars_begin_on_steps:
             steps = round_half_up(ticks * self.steps_per_quarter, self.ticks_per_quarter)
         else:
             bar = np.searchsorted(self.downbeats, ticks, side="right") - 1

@@ -19,7 +19,13 @@ from musegan.roll import N_MIDI_PITCHES, Track
 MAX_QUARTERS = 1 << 14    # over two hours at 120 bpm
 MAX_CELLS = 1 << 28    # steps * 128 pitches * tracks of a multitrack, a byte each: 16 tracks of 4,600 quarters at 28
 MAX_NOTES = 1 << 20
+MAX_TRACKS = 1 << 10
+MAX_RESOLUTION = (1 << 15) - 1    # ticks in a quarter note; the most that MIDI has
+_MANY_CELLS = 1 << 22
+BPM_RANGE = (1e-3, 1e9)    # MIDI: 3.6 to 60 million
 DEFAULT_TEMPO_BPM = 120.0    # where a file names none (MIDI 1.0)
+DEFAULT_VELOCITY = 90    # of notes that are told by frames alone
+FINE_RESOLUTION = 12    # steps in a quarter note from which a gap of one step is shorter than any rest that is written
 
 
 class SongError(UserError):
@@ -40,7 +46,7 @@ class Notes(NamedTuple):
     velocity: np.ndarray
     """1 to 127."""
 
-    def take(self, which: np.ndarray) -> Notes:
+    def take(self, which: np.ndarray | slice) -> Notes:
         """The notes at some indices, or where a mask is True."""
         return Notes(*(column[which] for column in self))
 
@@ -85,12 +91,11 @@ class Song:
         """Checks the size, so that whatever reads a file need not.
 
         Raises:
-            SongError: no notes, too many, or too long.
+            SongError: no notes, too many, too many tracks, or too long.
         """
         if not len(self.notes.start):
             raise SongError("has no notes")
-        if len(self.notes.start) > MAX_NOTES:
-            raise SongError(f"has {len(self.notes.start):,} notes, more than {MAX_NOTES:,}")
+        check_size(len(self.notes.start), len(self.tracks))
         check_length(self.length_ticks / self.ticks_per_quarter)
 
     @property
@@ -107,6 +112,14 @@ class Song:
         at_change = np.append(0, np.cumsum(np.diff(change) * per_tick[:-1]))
         segment = np.searchsorted(change, ticks, side="right") - 1
         return at_change[segment] + (ticks - change[segment]) * per_tick[segment]
+
+
+def check_size(n_notes: int, n_tracks: int) -> None:
+    """Raises SongError for more than `MAX_NOTES` or `MAX_TRACKS`."""
+    if n_notes > MAX_NOTES:
+        raise SongError(f"has {n_notes:,} notes, more than {MAX_NOTES:,}")
+    if n_tracks > MAX_TRACKS:
+        raise SongError(f"has {n_tracks:,} tracks, more than {MAX_TRACKS:,}")
 
 
 def check_length(quarters: float) -> None:
@@ -130,6 +143,8 @@ def bar_lines(signatures: tuple[Signature, ...], length_ticks: int, ticks_per_qu
         SongError: longer than `MAX_QUARTERS`.
     """
     check_length(length_ticks / ticks_per_quarter)
+    if not signatures:
+        return np.arange(0, length_ticks + 4 * ticks_per_quarter, 4 * ticks_per_quarter)
     changes = {0: 4 * ticks_per_quarter}
     for tick, numerator, denominator in signatures:
         if denominator > 0 and 0 <= tick < length_ticks and 16 * numerator >= denominator:
@@ -175,11 +190,13 @@ def to_multitrack(song: Song, resolution: int, name: str = "") -> Multitrack:
     downbeat = np.zeros(n_steps, bool)
     downbeat[downbeats[downbeats < n_steps][: len(downbeats) - 1]] = True
     change = round_half_up(song.tempo.tick * scale[0], scale[1])
-    notes = song.notes._replace(start=start, end=end)
+    order = np.argsort(song.notes.track, kind="stable")
+    notes = song.notes._replace(start=start, end=end).take(order)
+    borders = np.searchsorted(notes.track, [*sounding, len(song.tracks)]).tolist()
     tracks = []
-    for k in sounding:
+    for k, first, stop in zip(sounding, borders, borders[1:]):
         track = song.tracks[k]
-        pianoroll = _draw(notes.take(notes.track == k), n_steps, track.is_drum)
+        pianoroll = _draw(notes.take(slice(first, stop)), n_steps, track.is_drum)
         tracks.append(StandardTrack(track.name, track.program, track.is_drum, pianoroll))
     return Multitrack(
         name=name,
@@ -197,34 +214,67 @@ def from_multitrack(multitrack: Multitrack) -> Song:
     until then. Where there are no downbeats, bars are 4/4 from the start; steps before the first downbeat are a bar
     of their own.
 
+    Drums: from `FINE_RESOLUTION` on a run of steps is one stroke (a stroke may be drawn as long as a step of a coarser
+    grid), below it every step is one.
+
     Args:
         multitrack: of any tracks of pypianoroll (`StandardTrack`, `BinaryTrack`, ...).
     Raises:
-        SongError: a piano-roll is not [steps, 128], no tempo is positive, no notes, or too long.
+        SongError: a piano-roll is not [steps, 128], a tempo or the resolution is out of range, no notes, too many,
+            or too long.
     """
+    if not 1 <= multitrack.resolution <= MAX_RESOLUTION:
+        raise SongError(f"damaged: {multitrack.resolution} steps in a quarter note")
     tracks, parts = [], []
+    resolution = int(multitrack.resolution)
     for track in multitrack.tracks:
         pianoroll = track.pianoroll
         if pianoroll.ndim != 2 or pianoroll.shape[1] != N_MIDI_PITCHES:
             raise SongError(f"a piano-roll must be [steps, 128]: got {list(pianoroll.shape)}")
-        start, end, pitch = track_notes(pianoroll)
+        start, end, pitch = track_notes(pianoroll, strokes=bool(track.is_drum) and resolution < FINE_RESOLUTION)
         velocity = pianoroll[start, pitch]
-        velocity = np.full(len(start), 90) if velocity.dtype == bool else velocity.astype(np.int64).clip(1, 127)
-        parts.append(Notes(np.full(len(start), len(tracks)), start, end, pitch, velocity))
+        parts.append(Notes(np.full(len(start), len(tracks)), start, end, pitch, velocities(velocity)))
         tracks.append(_track(track))
+    n_steps = max((len(track.pianoroll) for track in multitrack.tracks), default=0)
+    return song_of_steps(resolution, tracks, parts, n_steps, multitrack.tempo, multitrack.downbeat)
+
+
+def song_of_steps(
+    resolution: int,
+    tracks: list[Track],
+    parts: list[Notes],
+    n_steps: int,
+    tempo: np.ndarray | None,
+    downbeat: np.ndarray | None,
+) -> Song:
+    """A song from what a multitrack holds; see `from_multitrack`.
+
+    Args:
+        parts: the notes of each track, in steps.
+        n_steps: length of the piano-rolls.
+        tempo: [steps] or [steps, 1] bpm, of any length.
+        downbeat: [steps] or [steps, 1], of any length, nonzero where a bar starts.
+    """
     if not parts:
         raise SongError("has no tracks")
     notes = Notes(*map(np.concatenate, zip(*parts)))
     if not len(notes.start):
         raise SongError("has no notes")
-    n_steps = max(len(track.pianoroll) for track in multitrack.tracks)
+    check_length(n_steps / resolution)
     return Song(
-        ticks_per_quarter=int(multitrack.resolution),
+        ticks_per_quarter=resolution,
         tracks=tuple(tracks),
         notes=notes,
-        tempo=_tempo(multitrack.tempo),
-        downbeats=_downbeats(multitrack.downbeat, int(notes.end.max()), n_steps, int(multitrack.resolution)),
+        tempo=_tempo(tempo, resolution),
+        downbeats=_downbeats(downbeat, int(notes.end.max()), n_steps, resolution),
     )
+
+
+def velocities(values: np.ndarray) -> np.ndarray:
+    """MIDI velocities (int64, 1 to 127) of a piano-roll's nonzero values; of bools, `DEFAULT_VELOCITY`."""
+    if values.dtype == bool:
+        return np.full(len(values), DEFAULT_VELOCITY)
+    return values.clip(1, 127).astype(np.int64)
 
 
 def _track(track: PypianorollTrack) -> Track:
@@ -232,29 +282,65 @@ def _track(track: PypianorollTrack) -> Track:
     return Track(str(track.name or ""), program, bool(track.is_drum))
 
 
-def _tempo(per_step: np.ndarray | None) -> TempoMap:
+def _tempo(per_step: np.ndarray | None, resolution: int) -> TempoMap:
     if per_step is None or not per_step.size:
         return steady_tempo()
     bpm = np.asarray(per_step, np.float64).ravel()
-    change = np.append(0, np.flatnonzero(np.diff(bpm)) + 1)
-    if not (np.isfinite(bpm) & (bpm > 0)).all():
-        raise SongError("damaged: a tempo is not positive")
+    if not ((bpm >= BPM_RANGE[0]) & (bpm <= BPM_RANGE[1])).all():
+        raise SongError(f"damaged: a tempo is not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
+    # pypianoroll, where it parses MIDI, writes the tempos of all beats 24 times in a row instead of each 24 times.
+    n_beats, rest = divmod(len(bpm), 24)
+    if not rest and (bpm[n_beats:] == bpm[:-n_beats]).all():
+        bpm = np.repeat(bpm[:n_beats], resolution)
+    # Computed from times, so that equal tempos differ in the last digits.
+    change = np.append(0, np.flatnonzero(np.abs(np.diff(bpm)) > 1e-9 * bpm[1:]) + 1)
     return TempoMap(change, bpm[change])
 
 
 def _downbeats(downbeat: np.ndarray | None, last: int, n_steps: int, resolution: int) -> np.ndarray:
     steps = np.zeros(0, np.int64) if downbeat is None else np.flatnonzero(np.asarray(downbeat).ravel())
+    end = max(last, n_steps)
+    steps = steps[steps < end]
     if not len(steps):
         return bar_lines((), last, resolution)
-    # The last bar ends with the piano-roll; one that would be longer than the bar before it goes on as that did.
+    # The last bar ends with the piano-roll. One that would be longer than the bar before it goes on in bars as long
+    # as that: pypianoroll marks no downbeat after the last change of the time signature, and only the first without.
     length = int(steps[-1] - steps[-2]) if len(steps) > 1 else 4 * resolution
-    end = max(last, n_steps)
     if end - steps[-1] > length:
-        steps = np.append(steps, np.arange(steps[-1] + length, end, length))
-    return np.unique(np.concatenate([[0], steps, [max(end, int(steps[-1]) + 1)]])).astype(np.int64)
+        steps = np.append(steps, np.arange(steps[-1] + length, end + length, length))
+        end = int(steps[-1])
+    return np.unique(np.concatenate([[0], steps, [end]])).astype(np.int64)
 
 
-def track_notes(pianoroll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def runs(
+    cells: np.ndarray, joins_gaps: bool = True, strokes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Notes of the sounding cells of piano-rolls that are laid end to end, with two silent cells between any two lines.
+
+    Args:
+        cells: [n] integers, strictly ascending.
+        joins_gaps: takes a gap of one cell as the mark of a note struck again, so that the note before lasts until
+            then.
+        strokes: [n] bool, True for cells that are notes of their own, one cell long.
+    Returns:
+        Index in `cells` of each note's first one, and one past the last cell of each (half-open).
+    """
+    step = np.diff(cells)
+    breaks = step > 1
+    if strokes is not None:
+        breaks |= strokes[1:]
+    last = np.flatnonzero(breaks)
+    first = np.append(0, last + 1)[: len(cells)]
+    end = cells[np.append(last, len(cells) - 1)[: len(cells)]] + 1
+    if joins_gaps:
+        joined = step[last] == 2
+        if strokes is not None:
+            joined &= ~strokes[last]
+        end[:-1] += joined
+    return first, end
+
+
+def track_notes(pianoroll: np.ndarray, strokes: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The notes of a piano-roll, by pitch and start.
 
     A gap of one step is the mark of a note struck again (`to_multitrack`), so the note before it is taken to last
@@ -262,12 +348,20 @@ def track_notes(pianoroll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
     Args:
         pianoroll: [steps, 128], nonzero while a note sounds.
+        strokes: takes every cell as a note of its own.
     Returns:
         start_step, end_step (half-open), pitch: three [n] int64.
+    Raises:
+        SongError: more than `MAX_NOTES`.
     """
+    if strokes:
+        pitch, start = np.nonzero(pianoroll.T)
+        return start, start + 1, pitch
     sounds = np.zeros((len(pianoroll) + 2, N_MIDI_PITCHES), bool)
     sounds[1:-1] = pianoroll != 0
-    step, pitch = np.divmod(np.flatnonzero(sounds[1:] != sounds[:-1]), N_MIDI_PITCHES)
+    edges = sounds[1:] != sounds[:-1]
+    check_size(int(np.count_nonzero(edges)) // 2, 1)    # places take eight times the memory
+    step, pitch = np.divmod(np.flatnonzero(edges), N_MIDI_PITCHES)
     order = np.argsort(pitch, kind="stable")    # along each pitch, starts and ends take turns
     pitch, start, end = pitch[order][::2], step[order][::2], step[order][1::2]
     restruck = (pitch[1:] == pitch[:-1]) & (start[1:] == end[:-1] + 1)
@@ -289,6 +383,11 @@ def _draw(notes: Notes, n_steps: int, is_drum: bool) -> np.ndarray:
     if not is_drum:    # of which every step is a stroke
         end[:-1] = np.minimum(end[:-1], start[1:] - 1)
     length = np.maximum(end - start, 0)
+    if length.sum() > _MANY_CELLS:    # then their places would take far more memory than the roll
+        gap = start - np.append(0, (start + length)[:-1])
+        runs = np.append(np.stack([gap, length], 1).ravel(), N_MIDI_PITCHES * line - start[-1] - length[-1])
+        values = np.append(np.stack([np.zeros_like(velocity), velocity], 1).ravel(), 0).astype(np.uint8)
+        return np.ascontiguousarray(np.repeat(values, runs).reshape(N_MIDI_PITCHES, line)[:, :n_steps].T)
     within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     pitch, step = np.divmod(np.repeat(start, length) + within, line)
     roll[step, pitch] = np.repeat(velocity, length)

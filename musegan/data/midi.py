@@ -8,10 +8,14 @@ import numpy as np
 import symusic
 from pypianoroll import Multitrack
 
-from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo, to_multitrack
 from musegan.roll import N_MIDI_PITCHES, Track
 
 MAX_FILE_BYTES = 32 << 20
+MAX_CHANGES = 1 << 16    # of tempo, and of signature
+_SMALL_BYTES = 1 << 18    # a file has no room for more tracks than symusic makes in 0.4 s
+_MAX_PARSED_TRACKS = 1 << 16    # 12 microseconds and 5 KiB each
+_END_OF_TRACK = b"\xff\x2f\0"
 
 
 def load_midi(source: Path | bytes) -> Song:
@@ -30,6 +34,7 @@ def load_midi(source: Path | bytes) -> Song:
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
         raise SongError("has no notes")
+    check_size(sum(len(track.notes) for track in tracks), len(tracks))
     columns = [track.notes.numpy() for track in tracks]
     start, length, pitch, velocity = (
         np.concatenate([column[key] for column in columns]).astype(np.int64)
@@ -78,14 +83,48 @@ def _bytes(source: Path | bytes) -> bytes:
 def _score(content: bytes) -> symusic.Score:
     if not content.startswith(b"MThd"):
         raise SongError("not a MIDI file: does not begin with MThd")
+    if len(content) > _SMALL_BYTES or not content.endswith(_END_OF_TRACK):
+        content = _checked(content)
     try:
         score = symusic.Score.from_midi(content)
-    except (RuntimeError, ValueError, MemoryError) as err:
+    except MemoryError as err:
+        raise SongError("takes too much memory to read") from err
+    except (RuntimeError, ValueError) as err:
         reason = str(err).removeprefix("MiniMidi: ").removesuffix(": iostream error")
         raise SongError(f"damaged MIDI: {reason}") from err
     if score.ticks_per_quarter < 1:
         raise SongError("damaged MIDI: not counted in ticks per quarter note")
+    for name, changes in (("tempo", score.tempos), ("time signature", score.time_signatures)):
+        if len(changes) > MAX_CHANGES:
+            raise SongError(f"has {len(changes):,} changes of {name}, more than {MAX_CHANGES:,}")
     return score
+
+
+def _checked(content: bytes) -> bytes:
+    """The chunks of a file, safe to parse.
+
+    An event that is cut off makes symusic 0.6.0 read up to ten bytes on, out of the file where its end is no whole
+    event: so there are zeros after the last track. It sets memory aside for each program of each channel that plays
+    in a track: so there is a limit to these.
+
+    Raises:
+        SongError: the header or a chunk is cut off, or too many tracks.
+    """
+    if len(content) < 14:
+        raise SongError("damaged MIDI: the header is cut off")
+    at, n_tracks, claimed = 14, 0, int.from_bytes(content[10:12], "big")
+    while at + 8 <= len(content) and n_tracks < claimed:
+        length = int.from_bytes(content[at + 4 : at + 8], "big")
+        if length > len(content) - at - 8:
+            raise SongError("damaged MIDI: a track is cut off")
+        n_tracks += content.startswith(b"MTrk", at)
+        at += 8 + length
+    if len(content) > _SMALL_BYTES:
+        # After a note, only a status byte can begin another program.
+        n_programs = int(np.count_nonzero((np.frombuffer(content, np.uint8) & 0xF0) == 0xC0))
+        if 16 * n_tracks + n_programs > _MAX_PARSED_TRACKS:
+            raise SongError(f"too many tracks and programs: {n_tracks:,} and {n_programs:,}")
+    return b"".join((content[:10], n_tracks.to_bytes(2, "big"), content[12:at], bytes(16)))
 
 
 def _tempo_map(score: symusic.Score) -> TempoMap:

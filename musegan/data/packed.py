@@ -82,7 +82,7 @@ def pack(name: str, parts: list[Bars], spec: RollSpec, duplicates: Duplicates = 
     breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
     offsets = np.concatenate([[0], breaks, [len(numbers)]])
     if duplicates == "keep":
-        digest, lowest = hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest(), -1
+        digest, lowest = hashlib.sha256(name.encode()).digest()[:_DIGEST_BYTES], -1
     else:
         digest, lowest = _digest(frame, onset, offsets, spec, duplicates == "drop")
     return Piece(name, frame, onset, tempo_bpm, offsets, numbers[offsets[:-1]], digest, lowest)
@@ -96,15 +96,17 @@ def _digest(
     frame: np.ndarray, onset: np.ndarray, run_offsets: np.ndarray, spec: RollSpec, transposed: bool
 ) -> tuple[bytes, int]:
     """A digest of the notes, counted from the lowest pitch if `transposed`; and the lowest pitch's index."""
-    planes = (torch.from_numpy(plane).transpose(0, 1).unsqueeze(0).contiguous() for plane in (frame, onset))
+    used = np.flatnonzero(frame.any((0, 2, 3)))    # most pieces sound in few tracks
+    planes = (torch.from_numpy(plane[:, used]).transpose(0, 1).unsqueeze(0).contiguous() for plane in (frame, onset))
     table = notes(Roll(*planes), spec.n_pitches).numpy()[:, 1:].astype(np.int32)    # [n, 4] track, pitch, start, end
+    table[:, 0] = used[table[:, 0]]
     pitched = ~np.array([track.is_drum for track in spec.tracks])[table[:, 0]]
     lowest = int(table[pitched, 1].min()) if pitched.any() else -1
     if transposed and lowest > 0:
         table[:, 1] -= lowest * pitched
-    digest = hashlib.blake2b(np.ascontiguousarray(table), digest_size=_DIGEST_BYTES)
+    digest = hashlib.sha256(np.ascontiguousarray(table))
     digest.update(run_offsets.tobytes())
-    return digest.digest(), lowest
+    return digest.digest()[:_DIGEST_BYTES], lowest
 
 
 class ShardWriter:
@@ -113,32 +115,39 @@ class ShardWriter:
     Args:
         folder: where the shards go.
         stem: what their names begin with.
+        sync: see `write_shard`.
     Raises (from `add` and `close`):
         UserError: a shard cannot be written.
     """
 
-    def __init__(self, folder: Path, spec: RollSpec, stem: str = "shard"):
-        self.folder, self.spec, self.stem = folder, spec, stem
+    def __init__(self, folder: Path, spec: RollSpec, stem: str = "shard", sync: bool = True):
+        self.folder, self.spec, self.stem, self.sync = folder, spec, stem, sync
         self.n_shards = 0
         self._pieces: list[Piece] = []
+        self._n_bars = 0
 
     def add(self, piece: Piece) -> None:
         """Takes a piece; writes a shard first if it would grow over `MAX_SHARD_BARS`."""
-        if sum(len(p.frame) for p in self._pieces) + len(piece.frame) > MAX_SHARD_BARS:
+        if self._n_bars + len(piece.frame) > MAX_SHARD_BARS:
             self.close()
         self._pieces.append(piece)
+        self._n_bars += len(piece.frame)
 
     def close(self) -> None:
         """Writes the shard that has begun, if there is one."""
         if not self._pieces:
             return
-        write_shard(self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors", self.spec, self._pieces)
+        path = self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors"
+        write_shard(path, self.spec, self._pieces, self.sync)
         self.n_shards += 1
-        self._pieces = []
+        self._pieces, self._n_bars = [], 0
 
 
-def write_shard(path: Path, spec: RollSpec, pieces: list[Piece]) -> None:
+def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = True) -> None:
     """Writes one shard, whole or not at all. The same pieces give the same bytes.
+
+    Args:
+        sync: see `atomic_write`.
 
     Raises:
         UserError: the file cannot be written.
@@ -157,7 +166,7 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece]) -> None:
         "spec": json.loads(spec.to_json()),
         "pieces": [piece.name for piece in pieces],
     }
-    with atomic_write(path) as temporary:
+    with atomic_write(path, sync) as temporary:
         temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(header, separators=(",", ":"))}))
 
 
@@ -271,6 +280,7 @@ class PackedDataset:
         index = torch.from_numpy(np.where(used, np.cumsum(used) - 1, -1))
         self._run_stops = torch.cat([s.run_offsets[1:] + first for s, first in zip(shards, first_bars)])
         self._run_pieces = index[torch.cat([s.run_pieces + first for s, first in zip(shards, first_pieces)])]
+        self._run_first_bars = torch.cat([shard.run_first_bar for shard in shards])
         lengths = self._run_stops.diff(prepend=torch.zeros(1, dtype=torch.int64))
         self.n_bars: int = int(lengths[self._run_pieces >= 0].sum())
         """Bars of these pieces."""
@@ -309,6 +319,12 @@ class PackedDataset:
         """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64; -1 for one not used."""
         return self._run_pieces[torch.searchsorted(self._run_stops, starts, right=True)]
 
+    def bar_numbers(self, rows: Tensor) -> Tensor:
+        """Numbers that bars [n] int64 have in their pieces, from 0: [n] int64."""
+        run = torch.searchsorted(self._run_stops, rows, right=True)
+        run_starts = torch.cat([torch.zeros(1, dtype=torch.int64), self._run_stops[:-1]])
+        return self._run_first_bars[run] + rows - run_starts[run]
+
     def roll(self, starts: Tensor, n_bars: int, semitones: Tensor | None = None) -> Roll:
         """Reads phrases.
 
@@ -338,11 +354,13 @@ def _parts(folder: Path) -> list[Path]:
     """The parts of a data set made in parts, in order; [] for any other folder.
 
     Raises:
-        DatasetError: some are missing.
+        DatasetError: some are missing, they are of different numbers, or shards lie beside them.
     """
     found = {path: match for path in sorted(folder.glob("part-*-of-*")) if (match := PART_NAME.fullmatch(path.name))}
     if not found:
         return []
+    if any(folder.glob(SHARD_PATTERN)):
+        raise DatasetError(f"{folder} holds shards beside its parts, as two data sets in one folder would")
     counts = {int(match[2]) for match in found.values()}
     if len(counts) > 1:
         raise DatasetError(f"{folder} mixes parts of {' and of '.join(map(str, sorted(counts)))}")

@@ -14,31 +14,31 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from musegan import __version__
 from musegan.data.bars import Bars, check_tracks, cut_bars
-from musegan.data.events import Song, SongError
+from musegan.data.beats import on_beats, parse_beats
+from musegan.data.events import Signature, Song, SongError, bar_lines
 from musegan.data.grid import Grid, quantisation_error, regrid
 from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
+from musegan.data.processes import RunBlocks, run_in_processes
 from musegan.data.reading import read_songs
 from musegan.data.report import Report
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprint
 from musegan.data.tracks import Preset
 from musegan.errors import UserError
 from musegan.files import atomic_write
+from musegan.roll import RollSpec
 
 REPORT_NAME = "report.json"
 PAGE_NAME = "report.html"
 _LARGEST_BLOCK = 512    # files
 _SMALLEST_BLOCK = 16
-_FILES_PER_PROCESS = 1000    # at about a millisecond a file, fewer are read before another process has started
 _PLAN_NAME = "plan.json"
 
 
@@ -70,7 +70,7 @@ def prepare(
     jobs: int = 1,
     part: tuple[int, int] = (1, 1),
     progress: Callable[[int, int], None] | None = None,
-    run_blocks: RunBlocks | None = None,
+    run_blocks: RunBlocks = run_in_processes,
 ) -> Report:
     """Makes a packed data set of files of music.
 
@@ -86,7 +86,7 @@ def prepare(
         jobs: processes at most.
         part: (3, 100) does the third of a hundred parts of the work, into `<out>/part-003-of-100`.
         progress: called with the number of files done and the number in all.
-        run_blocks: does the blocks; by default in processes of this machine.
+        run_blocks: does the blocks.
     Raises:
         UserError: an input is missing or holds no music, nothing is left to write, or `out` cannot be written, or
             is something that must not be replaced.
@@ -94,16 +94,20 @@ def prepare(
     number, n_parts = part
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+    out = Path(out)
+    if n_parts > 1 and any(out.glob(SHARD_PATTERN)):
+        raise UserError(f"{out} is a whole data set already: name another folder for the parts")
+    out = part_folder(out, part)
     _check_replaceable(out, overwrite)
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
     work = out.absolute().with_name(f"{out.name}.partial")
-    _begin(work, {"files": fingerprint(sources), "rules": asdict(rules), "part": part}, overwrite)
-    todo = {index: block for index, block in blocks.items() if not _block_report(work, index).exists()}
+    plan = {"musegan": __version__, "files": fingerprint(sources), "rules": asdict(rules), "part": part}
+    _begin(work, plan, overwrite)
+    todo = {index: block for index, block in blocks.items() if not _is_done(work, index)}
     n_files = sum(map(len, blocks.values()))
     n_done = n_files - sum(map(len, todo.values()))
-    for n_more in (run_blocks or run_in_processes)(functools.partial(prepare_block, work, rules), todo, jobs):
+    for n_more in run_blocks(functools.partial(prepare_block, work, rules), todo, jobs):
         n_done += n_more
         if progress is not None:
             progress(n_done, n_files)
@@ -116,26 +120,10 @@ def prepare(
     return report
 
 
-RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
-"""Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
-
-
-def run_in_processes(
-    function: Callable[[int, list[Source]], int], blocks: dict[int, list[Source]], jobs: int
-) -> Iterator[int]:
-    """Calls a function for each block, in as many processes of this machine as pay, `jobs` at most; see `RunBlocks`."""
-    n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // _FILES_PER_PROCESS)
-    if n_processes <= 1:
-        for index, block in blocks.items():
-            yield function(index, block)
-        return
-    # Not by fork: torch's threads do not survive it.
-    pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        for done in as_completed([pool.submit(function, *item) for item in blocks.items()]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def part_folder(out: Path, part: tuple[int, int]) -> Path:
+    """Where a part of a data set lies, which is the data set itself if it is the only one; see `prepare`."""
+    number, n_parts = part
+    return Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
 
 
 def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
@@ -146,7 +134,7 @@ def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -
     """
     spec = rules.preset.spec
     report = Report(n_files=len(sources))
-    writer = ShardWriter(work, spec, f"block-{index:06d}")
+    writer = ShardWriter(work, spec, f"block-{index:06d}", sync=False)    # what power loss spoils is made again
     facts = {}    # by name of a piece, what the second pass needs: lowest pitch, bars in which each track sounds
     for source in sources:
         try:
@@ -158,8 +146,9 @@ def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -
         except SongError as err:
             report.rejected_files[source.name] = str(err)
     writer.close()
-    with atomic_write(_block_report(work, index)) as temporary:
-        temporary.write_text(json.dumps({"report": report.raw(), "facts": facts, "n_shards": writer.n_shards}))
+    with atomic_write(_block_report(work, index), sync=False) as temporary:
+        sizes = [path.stat().st_size for path in map(functools.partial(_block_shard, work, index), range(writer.n_shards))]
+        temporary.write_text(json.dumps({"report": report.raw(), "facts": facts, "shards": sizes}))
     return len(sources)
 
 
@@ -190,11 +179,11 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
     spec, grid, moved = rules.preset.spec, Grid(1.0), song
     if source.suffix in MIDI_SUFFIXES:
         if rules.beats:
-            moved = _on_annotated_beats(song, source, rules.beats)
+            moved = _on_annotated_beats(song, source, rules.beats, spec.beats_per_bar)
         elif rules.regrid:
             moved, grid = regrid(song)
     if rules.ignore_signatures:
-        moved = _in_metre(moved, spec.quarters_per_bar)
+        moved = _in_metre(moved, spec)
     bars = cut_bars(moved, rules.preset, rules.max_silence)
     before = quantisation_error(song, spec.steps_per_quarter)
     report.count_errors(quantisation_error(moved, spec.steps_per_quarter) if moved is not song else before, before)
@@ -204,18 +193,15 @@ def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -
     return bars
 
 
-def _on_annotated_beats(song: Song, source: Source, pattern: str) -> Song:
-    from musegan.data.beats import on_beats, parse_beats
-
+def _on_annotated_beats(song: Song, source: Source, pattern: str, beats_per_bar: int) -> Song:
     stem = Path(source.entry or source.path).stem
-    return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem))))
+    return on_beats(song, parse_beats(source.beside(pattern.replace("{stem}", stem)), beats_per_bar))
 
 
-def _in_metre(song: Song, quarters_per_bar: float) -> Song:
-    """The song with bars of that length from its start."""
-    n_ticks = quarters_per_bar * song.ticks_per_quarter
-    n_bars = -(-song.length_ticks // n_ticks)
-    return replace(song, downbeats=np.floor(np.arange(n_bars + 1) * n_ticks + 0.5).astype(np.int64))
+def _in_metre(song: Song, spec: RollSpec) -> Song:
+    """The song with bars of the spec's metre from its start."""
+    signature = Signature(0, spec.beats_per_bar, spec.beat_unit)
+    return replace(song, downbeats=bar_lines((signature,), song.length_ticks, song.ticks_per_quarter))
 
 
 def _blocks(sources: list[Source]) -> Iterator[list[Source]]:
@@ -229,6 +215,19 @@ def _block_report(work: Path, index: int) -> Path:
     return work / f"block-{index:06d}.json"
 
 
+def _block_shard(work: Path, index: int, shard: int) -> Path:
+    return work / f"block-{index:06d}-{shard:05d}.safetensors"
+
+
+def _is_done(work: Path, index: int) -> bool:
+    """Whether a block's report is there, and its shards as large as that says: not so after a loss of power."""
+    try:
+        sizes = json.loads(_block_report(work, index).read_text())["shards"]
+        return all(_block_shard(work, index, shard).stat().st_size == size for shard, size in enumerate(sizes))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def _begin(work: Path, plan: dict, overwrite: bool) -> None:
     """Makes the work folder, or finds that of an earlier call with the same plan.
 
@@ -239,9 +238,12 @@ def _begin(work: Path, plan: dict, overwrite: bool) -> None:
     try:
         if work.exists():
             plan_file = work / _PLAN_NAME
-            if plan_file.exists() and plan_file.read_text() == text:
+            begun = plan_file.exists()    # else cut off before that, or not ours
+            if begun and plan_file.read_text() == text:
                 return
-            if not overwrite:
+            if not begun and any(not entry.name.startswith(".") for entry in work.iterdir()):
+                raise UserError(f"{work} is in the way: it holds other things than a data set that was begun")
+            if begun and not overwrite:
                 raise UserError(
                     f"{work} holds a data set begun with other files or settings: "
                     "go on with those, remove the folder, or replace it with --overwrite"
@@ -266,8 +268,8 @@ def _finish(work: Path, blocks: list[int], rules: Rules) -> Report:
     for index in blocks:
         block = json.loads(_block_report(work, index).read_text())
         report.merge(Report.from_raw(block["report"]))
-        for shard in range(block["n_shards"]):
-            for piece in read_pieces(work / f"block-{index:06d}-{shard:05d}.safetensors"):
+        for shard in range(len(block["shards"])):
+            for piece in read_pieces(_block_shard(work, index, shard)):
                 lowest, n_bars, sounding = block["facts"][piece.name]
                 first, its_lowest = first_of.setdefault(piece.digest, (piece.name, lowest))
                 if first != piece.name:

@@ -163,6 +163,7 @@ class Report:
 
 
 def kind_of_reason(reason: str) -> str:
-    """A reason without what differs from file to file: the other's name, the figures."""
-    reason = re.sub(r"^(the same music as) .*?(, transposed.*)?$", lambda m: f"{m[1]} another{', transposed' * bool(m[2])}", reason)
-    return re.sub(r" \(.*\)$", "", reason)
+    """A reason without what differs from file to file: the other's name, figures in brackets or in thousands."""
+    if match := re.fullmatch(r"(the same music as) .*?(?:(, transposed) by [+-]\d+ semitones)?", reason):
+        return f"{match[1]} another{match[2] or ''}"
+    return re.sub(r"\d+(,\d{3})+", "...", re.sub(r" \([^()]*\)", "", reason))

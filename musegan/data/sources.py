@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import lzma
 import os
 import posixpath
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +25,10 @@ SCORE_SUFFIXES = (".musicxml", ".mxl", ".xml", ".krn")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *ARRAY_SUFFIXES, *SCORE_SUFFIXES)
 MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are read in parts, may have more
 MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
-_UNPACKING = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+UNPACKING_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What a damaged zip makes `zipfile` raise."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)    # of bzip2 and LZMA, zipfile unpacks any amount at once
+CORPUS_PREFIX = "music21:"
 
 
 class Source(NamedTuple):
@@ -41,7 +46,7 @@ class Source(NamedTuple):
     @property
     def suffix(self) -> str:
         """Lower case, e.g. ".mid"."""
-        return posixpath.splitext(self.entry or self.path)[1].lower()
+        return _suffix(self.entry or self.path)
 
     def read(self) -> bytes:
         """The whole content, of a file in a zip at most one byte more than `MAX_FILE_BYTES`, whatever the zip claims.
@@ -61,12 +66,17 @@ class Source(NamedTuple):
         try:
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
+                _check_regular(path)
                 with open(path, "rb") as file:
                     content = file.read(MAX_FILE_BYTES + 1)
             else:
                 archive = open_zip(self.path)
-                if archive.getinfo(entry).file_size > MAX_FILE_BYTES:
+                info = archive.getinfo(entry)
+                if info.file_size > MAX_FILE_BYTES:
                     raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+                if info.compress_type not in _METHODS:
+                    method = zipfile.compressor_names.get(info.compress_type, f"method {info.compress_type}")
+                    raise SongError(f"packed by {method}, not deflate")
                 with archive.open(entry) as file:
                     content = file.read(MAX_FILE_BYTES + 1)
         except KeyError:
@@ -75,9 +85,8 @@ class Source(NamedTuple):
             raise SongError(f"there is no {beside} beside it" if beside else f"cannot be read: {err.strerror}") from err
         except SongError:
             raise
-        except _UNPACKING as err:
-            reason = err.strerror if isinstance(err, OSError) and err.strerror else err
-            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {reason}") from err
+        except UNPACKING_ERRORS as err:
+            raise SongError(f"cannot be {'unpacked' if self.entry else 'read'}: {_reason(err)}") from err
         if len(content) > MAX_FILE_BYTES:
             raise SongError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         return content
@@ -92,18 +101,24 @@ def open_zip(path: str) -> zipfile.ZipFile:
 def find_sources(inputs: list[Path]) -> list[Source]:
     """Lists the files of music of files, folders (and the folders in them) and zips, in a fixed order.
 
+    An input "music21:bach" stands for a composer in the corpus that music21 ships: any of its folders that has scores.
+
     Raises:
         UserError: an input does not exist, or there is no music in any.
     """
     for path in inputs:
-        if not path.exists():
+        if not path.exists() and not str(path).startswith(CORPUS_PREFIX):
             raise UserError(f"no such file or folder: {path}")
+    open_zip.cache_clear()    # a zip may have been written anew
     sources: list[Source] = []
     seen: set[str] = set()
+    numbers: dict[str, int] = {}    # the last that was given to a name
     for source in (source for path in inputs for source in _sources(path)):
-        name, number = source.name, 2
+        name, number = source.name, numbers.get(source.name, 1)
         while name in seen:
-            name, number = f"{source.name} ({number})", number + 1
+            number += 1
+            name = f"{source.name} ({number})"
+        numbers[source.name] = number
         seen.add(name)
         sources.append(source._replace(name=name))
     if not sources:
@@ -128,6 +143,9 @@ def fingerprint(sources: list[Source]) -> str:
 
 
 def _sources(path: Path) -> Iterator[Source]:
+    if str(path).startswith(CORPUS_PREFIX) and not path.exists():
+        yield from _corpus_sources(str(path).removeprefix(CORPUS_PREFIX))
+        return
     if not path.is_dir():
         if path.suffix.lower() not in (*MUSIC_SUFFIXES, ".zip"):
             reason = f"its name ends in none of {', '.join(MUSIC_SUFFIXES)}, .zip"
@@ -142,6 +160,22 @@ def _sources(path: Path) -> Iterator[Source]:
                 yield from _file_sources(file, file.relative_to(path).as_posix())
 
 
+def _corpus_sources(composer: str) -> Iterator[Source]:
+    """Scores in a folder of music21's corpus, named "bach/bwv66.6"; found without importing music21."""
+    package = importlib.util.find_spec("music21")
+    if package is None or not package.submodule_search_locations:
+        raise UserError(f'{CORPUS_PREFIX}{composer} needs music21: pip install "musegan[scores]"')
+    corpus = Path(package.submodule_search_locations[0], "corpus")
+    scores: dict[str, list[Path]] = {}
+    for path in sorted(corpus.glob("*/**/*")):
+        if path.suffix.lower() in SCORE_SUFFIXES:
+            scores.setdefault(path.relative_to(corpus).parts[0], []).append(path)
+    if composer not in scores:
+        raise UserError(f"no {composer!r} in music21's corpus: it has {', '.join(scores)}")
+    for path in scores[composer]:
+        yield Source(path.relative_to(corpus).with_suffix("").as_posix(), str(path))
+
+
 def _file_sources(path: Path, name: str) -> Iterator[Source]:
     name, suffix = _clean(name), path.suffix.lower()
     if suffix == ".zip":
@@ -152,16 +186,40 @@ def _file_sources(path: Path, name: str) -> Iterator[Source]:
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
+        _check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(MUSIC_SUFFIXES)]
-    except (*_UNPACKING, NotImplementedError) as err:
-        yield Source(name, str(path), problem=f"not a readable zip: {err}")
+            entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
+    except SongError as err:
+        yield Source(name, str(path), problem=str(err))
+        return
+    except UNPACKING_ERRORS as err:
+        yield Source(name, str(path), problem=f"not a readable zip: {_reason(err)}")
         return
     total = 0
     for entry in sorted(entries, key=lambda entry: entry.filename):
         total += entry.file_size
         problem = f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip" if total > MAX_ZIP_BYTES else ""
         yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
+
+
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def _check_regular(path: Path) -> None:
+    """Raises SongError for what is there but no file: a pipe, for one, would be waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return    # to open it will tell
+    if not stat.S_ISREG(mode):
+        raise SongError("not a regular file")
+
+
+def _reason(err: Exception) -> str:
+    """What an exception says, without the names of files that zipfile quotes."""
+    text = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return re.sub(r"( for file)? b?(['\"]).*\2", "", " ".join(text.split())) or type(err).__name__
 
 
 def _clean(name: str) -> str:

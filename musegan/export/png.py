@@ -45,6 +45,7 @@ def write_png(
     spec: RollSpec,
     titles: Sequence[str] | None = None,
     n_columns: int | None = None,
+    bar_numbers: Sequence[Sequence[int]] | None = None,
 ) -> None:
     """Draws one phrase, or a page of several, as a PNG; see `figure`.
 
@@ -52,7 +53,7 @@ def write_png(
         ValueError, TypeError: see `figure`.
         UserError: the file cannot be written.
     """
-    page = figure(rolls, spec, titles, n_columns)
+    page = figure(rolls, spec, titles, n_columns, bar_numbers)
     with atomic_write(path) as temporary:
         page.savefig(temporary, format="png", metadata={"Software": None})
 
@@ -62,6 +63,7 @@ def figure(
     spec: RollSpec,
     titles: Sequence[str] | None = None,
     n_columns: int | None = None,
+    bar_numbers: Sequence[Sequence[int]] | None = None,
 ) -> Figure:
     """One phrase, or a page of several, as a matplotlib figure.
 
@@ -72,8 +74,10 @@ def figure(
         rolls: a phrase with planes [K, B, T, P] bool, or a sequence of such.
         titles: one line over each panel.
         n_columns: panels side by side; by default two, or one for a single phrase and for more than eight bars.
+        bar_numbers: of each panel, the numbers below its bars; by default from 1.
     Raises:
-        ValueError: no rolls, rolls that do not fit `spec`, or another number of titles than rolls.
+        ValueError: no rolls, rolls that do not fit `spec`, another number of titles than rolls, or of bar numbers
+            than bars.
         TypeError: a plane is not bool.
     """
     rolls = [rolls] if isinstance(rolls, Roll) else list(rolls)
@@ -82,11 +86,15 @@ def figure(
         raise ValueError("rolls must not be empty")
     if len(titles) != len(rolls):
         raise ValueError(f"titles must be one for each roll: got {len(titles)} for {len(rolls)}")
+    counts = [roll.frame.shape[1] for roll in rolls]
+    numbers = [list(range(1, count + 1)) for count in counts] if bar_numbers is None else [list(n) for n in bar_numbers]
+    if [len(own) for own in numbers] != counts:
+        raise ValueError(f"bar_numbers must be one for each bar: got {[len(own) for own in numbers]} for {counts}")
     found_by_panel = [phrase_notes(roll, spec).numpy() for roll in rolls]    # each [n, 4]
     sounding = set(np.concatenate(found_by_panel)[:, 0].tolist())
     heights = [1.0 if index in sounding else SILENT_LANE for index in range(spec.n_tracks)]
     bottoms = np.cumsum([0.0] + [-height - LANE_GAP for height in heights])[1:]
-    n_bars = max(roll.frame.shape[1] for roll in rolls)
+    n_bars = max(counts)
     lane_inches = SINGLE_LANE_INCHES if len(rolls) == 1 else LANE_INCHES
     panel_inches = (
         float(np.clip(1.6 * n_bars, 4, 16)) + 1.1,
@@ -94,13 +102,13 @@ def figure(
     )
 
     page = _empty_page(len(rolls), n_columns or (1 if len(rolls) == 1 or n_bars > 8 else 2), panel_inches)
-    for axes, roll, found, title in zip(page.axes, rolls, found_by_panel, titles):
+    for axes, own_numbers, found, title in zip(page.axes, numbers, found_by_panel, titles):
         axes.set_xlim(0, max(n_bars, 1) * spec.steps_per_bar)
         axes.set_ylim(bottoms[-1] - LANE_GAP, LANE_GAP)
         axes.set_title(title, loc="left", fontsize=9, parse_math=False)
         for index, lane in enumerate(zip(bottoms, heights)):
             _draw_track(axes, found[found[:, 0] == index, 1:], spec, index, *lane)
-        _draw_time(axes, roll.frame.shape[1], spec)
+        _draw_time(axes, own_numbers, spec)
     return page
 
 
@@ -115,14 +123,15 @@ def _empty_page(n_panels: int, n_columns: int, panel_inches: tuple[float, float]
     return page
 
 
-def _draw_time(axes: Axes, n_bars: int, spec: RollSpec) -> None:
-    """Draws bar and beat lines and numbers the bars from 1."""
+def _draw_time(axes: Axes, bar_numbers: list[int], spec: RollSpec) -> None:
+    """Draws bar and beat lines and numbers the bars."""
+    n_bars = len(bar_numbers)
     bars = np.arange(n_bars + 1) * spec.steps_per_bar
     beats = np.arange(n_bars * spec.beats_per_bar) * spec.steps_per_beat
     heights = axes.get_xaxis_transform()
     axes.vlines(beats, 0, 1, transform=heights, color="#dcdcdc", linewidth=0.5, zorder=1)
     axes.vlines(bars, 0, 1, transform=heights, color="#8c8c8c", linewidth=0.8, zorder=1, clip_on=False)
-    for bar, step in enumerate(bars[:-1].tolist(), 1):
+    for bar, step in zip(bar_numbers, bars[:-1].tolist()):
         axes.text(step, 0, f" {bar}", transform=heights, ha="left", va="top", fontsize=6.5, color=GREY)
 
 

@@ -1,13 +1,14 @@
-"""MIDI to multitrack."""
+"""MIDI to note events, and to multitracks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pypianoroll
 import pytest
-import symusic
 
-from musegan.data.midi import MidiError, load_score, read_midi, seconds, to_multitrack
+from musegan.data.events import Notes, Signature, SongError, to_multitrack
+from musegan.data.midi import load_midi, read_midi
 from musegan.resources import dataset_path
 from tests.data.songs import midi, scale
 
@@ -35,17 +36,15 @@ def test_a_note_struck_again_while_it_sounds_goes_on_to_the_last_end():
     twice = midi([(0, False, [(0, 1920, 60)]), (0, False, [(480, 480, 60)])])
     merged = [intervals(track.pianoroll, 60) for track in read_midi(twice, 24).tracks]
     assert merged == [[(0, 96)], [(24, 48)]]
-    score = load_score(twice)
-    score.tracks[0].notes.extend(score.tracks[1].notes)
-    del score.tracks[1]
-    assert intervals(to_multitrack(score, 24).tracks[0].pianoroll, 60) == [(0, 23), (24, 96)]
+    song = load_midi(twice)
+    song = replace(song, notes=song.notes._replace(track=np.zeros(2, np.int64)))
+    assert intervals(to_multitrack(song, 24).tracks[0].pianoroll, 60) == [(0, 23), (24, 96)]
 
 
 def test_of_two_notes_that_start_together_the_louder_and_the_longer_count():
-    score = load_score(midi([(0, False, [(0, 480, 60)])]))
-    for length, velocity in ((960, 30), (240, 100), (480, 50)):
-        score.tracks[0].notes.append(symusic.Note(0, length, 60, velocity))
-    roll = to_multitrack(score, 24).tracks[0].pianoroll
+    song = load_midi(midi([(0, False, [(0, 480, 60)])]))
+    notes = np.array([(0, 0, length, 60, velocity) for length, velocity in ((480, 90), (960, 30), (240, 100), (480, 50))])
+    roll = to_multitrack(replace(song, notes=Notes(*notes.T)), 24).tracks[0].pianoroll
     assert intervals(roll, 60) == [(0, 48)] and set(roll[:48, 60]) == {100}
 
 
@@ -61,8 +60,8 @@ def test_tempo_follows_the_map():
 
 
 def test_seconds_follow_the_map():
-    score = load_score(midi([(0, False, scale())], tempos=((0, 100.0), (1920, 50.0))))
-    assert seconds(score, np.array([0, 1920, 2400])) == pytest.approx([0, 2.4, 3.6])
+    song = load_midi(midi([(0, False, scale())], tempos=((0, 100.0), (1920, 50.0))))
+    assert song.seconds(np.array([0, 1920, 2400])) == pytest.approx([0, 2.4, 3.6])
 
 
 def test_no_signature_is_four_four_and_bars_are_whole():
@@ -125,18 +124,18 @@ def broken(name):
     }.items(),
 )
 def test_broken_files_have_a_reason(name, reason):
-    with pytest.raises(MidiError, match=reason):
+    with pytest.raises(SongError, match=reason):
         read_midi(broken(name), 28)
 
 
 def test_absurd_lengths_are_refused_before_they_take_memory():
-    with pytest.raises(MidiError, match=r"too long: 200,000 beats \(tracks: 1\)"):
+    with pytest.raises(SongError, match="too long: 200,000 quarter notes"):
         read_midi(midi([(0, False, [(0, 10, 60), (200_000_000, 10, 60)])], ticks_per_quarter=1000), 28)
 
 
 def test_missing_file():
-    with pytest.raises(MidiError, match="cannot be read: No such file"):
-        load_score(Path("nowhere.mid"))
+    with pytest.raises(SongError, match="cannot be read: No such file"):
+        load_midi(Path("nowhere.mid"))
 
 
 def test_names_in_another_encoding_do_not_matter():
@@ -146,3 +145,25 @@ def test_names_in_another_encoding_do_not_matter():
     body = b"\x00\xff\x03\x05Fl\xfbte" + named[at + 8 :]
     named = named[:at] + b"MTrk" + len(body).to_bytes(4, "big") + body
     assert len(read_midi(named, 24).tracks) == 1
+
+
+def test_a_song_is_what_the_file_says():
+    file = midi(
+        [(33, False, [(10, 70, 40), (80, 5, 41)]), (0, True, [(20, 10, 36)])],
+        tempos=((480, 90.0),),
+        signatures=((0, 3, 4), (1440, 7, 8)),
+        names=("Low", "Kit"),
+    )
+    song = load_midi(file)
+    assert [(track.name, track.program, track.is_drum) for track in song.tracks] == [("Low", 33, False), ("Kit", 0, True)]
+    rows = sorted(zip(*(column.tolist() for column in song.notes)))
+    assert rows == [(0, 10, 80, 40, 90), (0, 80, 85, 41, 90), (1, 20, 30, 36, 90)]
+    assert song.ticks_per_quarter == 480 and song.signatures == (Signature(0, 3, 4), Signature(1440, 7, 8))
+    assert song.tempo.tick.tolist() == [0, 480] and song.tempo.bpm.tolist() == pytest.approx([120, 90])
+    assert song.downbeats.tolist() == [0, 1440]
+
+
+def test_a_multitrack_that_would_take_too_much_memory_is_refused():
+    song = load_midi(midi([(program, False, [(0, 10, 60), (16_000 * 480, 10, 60)]) for program in range(6)]))
+    with pytest.raises(SongError, match=r"too long: 16,004 quarter notes \(tracks: 6\)"):
+        to_multitrack(song, 28)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musegan.data.packed import PackedDataset
-from musegan.data.preparation import prepare
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
 from musegan.ops.notes import notes
-from musegan.roll import PRESETS, RollSpec
 from tests.data.songs import midi
 
 TICKS_PER_QUARTER = 480
@@ -33,13 +33,13 @@ def melodies(draw, n_steps):
     return found
 
 
-def read_back(song, spec):
+def read_back(song, preset):
     """The notes of a song's one run of bars: track, start and length in steps from the file's start, pitch."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "song.mid")
         path.write_bytes(song)
-        prepare([path], Path(folder, "set"), spec)
-        dataset = PackedDataset.open(Path(folder, "set"))
+        prepare([path], Path(folder, "set"), Rules(preset, max_silence=None))
+        dataset, spec = PackedDataset.open(Path(folder, "set")), preset.spec
         first_bar = int(dataset._shards[0].run_first_bar[0])
         roll = dataset.roll(torch.zeros(1, dtype=torch.int64), dataset.n_bars)
     shift = first_bar * spec.steps_per_bar
@@ -50,7 +50,8 @@ def read_back(song, spec):
 @given(st.data())
 @settings(max_examples=25, deadline=None)
 def test_quantised_notes_come_back(steps_per_beat, data):
-    spec = RollSpec(PRESETS["lpd5"], steps_per_beat)
+    preset = PRESETS["lpd5"].with_spec(steps_per_beat=steps_per_beat)
+    spec = preset.spec
     n_steps = N_BARS * spec.steps_per_bar
     step_ticks = TICKS_PER_QUARTER // steps_per_beat
     wanted, tracks = set(), []
@@ -63,7 +64,7 @@ def test_quantised_notes_come_back(steps_per_beat, data):
         tracks.append((track.program, track.is_drum, ticks))
     if not wanted:
         return
-    assert read_back(midi(tracks, TICKS_PER_QUARTER), spec) == wanted
+    assert read_back(midi(tracks, TICKS_PER_QUARTER), preset) == wanted
 
 
 @pytest.mark.parametrize("steps_per_beat", [4, 12])
@@ -71,10 +72,10 @@ def test_quantised_notes_come_back(steps_per_beat, data):
 @settings(max_examples=25, deadline=None)
 def test_notes_off_the_grid_come_back_on_the_nearest_step(steps_per_beat, data):
     """Starts and ends move by up to half a step; rests are so long that none is taken for a note struck again."""
-    spec = RollSpec(PRESETS["lpd5"], steps_per_beat)
+    preset = PRESETS["lpd5"].with_spec(steps_per_beat=steps_per_beat)
     step_ticks = TICKS_PER_QUARTER // steps_per_beat
     half = step_ticks // 2
-    melody = [note for note in data.draw(melodies(N_BARS * spec.steps_per_bar)) if note[1] > 3]
+    melody = [note for note in data.draw(melodies(N_BARS * preset.spec.steps_per_bar)) if note[1] > 3]
     if not melody:
         return
     ticks = []
@@ -83,4 +84,4 @@ def test_notes_off_the_grid_come_back_on_the_nearest_step(steps_per_beat, data):
         a, b = max(start * step_ticks + early, 0), (start + length - 2) * step_ticks + late
         ticks.append((a, b - a, pitch))
     wanted = {(1, start, length - 2, pitch) for start, length, pitch in melody}
-    assert read_back(midi([(0, False, ticks)], TICKS_PER_QUARTER), spec) == wanted
+    assert read_back(midi([(0, False, ticks)], TICKS_PER_QUARTER), preset) == wanted

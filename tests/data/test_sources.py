@@ -1,11 +1,13 @@
-"""Finding MIDI in files, folders and zips."""
+"""Finding music in files, folders and zips."""
 
+import os
+import pickle
 import zipfile
 
 import pytest
 
-from musegan.data.midi import MAX_FILE_BYTES, MidiError
-from musegan.data.sources import find_sources
+from musegan.data.events import SongError
+from musegan.data.sources import MAX_FILE_BYTES, find_sources, fingerprint
 from musegan.errors import UserError
 from tests.data.songs import midi, scale
 
@@ -47,6 +49,47 @@ def test_zips_are_read_in_memory(folder):
     assert "b/songs.zip/two.mid" in names(folder)
 
 
+def test_a_zip_written_anew_is_opened_anew(tmp_path):
+    other = midi([(0, False, scale(2))])
+    for content in (SONG, other):
+        (source,) = find_sources([zipped(tmp_path / "s.zip", {"a.mid": content})])
+        assert source.read() == content
+
+
+def test_a_file_beside_another(folder):
+    """In the same folder, or the same folder of the same zip."""
+    (folder / "b" / "x.beats").write_text("1 2 3")
+    (source,) = find_sources([folder / "b" / "x.mid"])
+    assert source.beside("x.beats") == b"1 2 3"
+    with pytest.raises(SongError, match="there is no y.beats beside it"):
+        source.beside("y.beats")
+    zip_path = zipped(folder / "s.zip", {"in/a.mid": SONG, "in/a.beats": "4 5", "a.beats": "6"})
+    (source,) = find_sources([zip_path])
+    assert source.beside("a.beats") == b"4 5"
+    with pytest.raises(SongError, match="there is no b.beats beside it"):
+        source.beside("b.beats")
+
+
+def test_a_source_goes_to_another_process(folder):
+    for source in find_sources([folder, zipped(folder / "s.zip", {"a.mid": SONG})]):
+        again = pickle.loads(pickle.dumps(source))
+        assert again == source and again.read() == SONG and again.suffix == source.suffix.lower()
+
+
+def test_the_fingerprint_tells_files_that_come_go_or_change(folder):
+    def found():
+        return fingerprint(find_sources([folder]))
+
+    first = found()
+    assert found() == first
+    (folder / "new.mid").write_bytes(SONG)
+    assert found() != first
+    (folder / "new.mid").unlink()
+    assert found() == first
+    os.utime(folder / "z.mid", ns=(1, 1))
+    assert found() != first
+
+
 def test_names_in_a_zip_cannot_climb_or_break_a_table(tmp_path):
     entries = ("../../etc/a.mid", "/b.mid", "c\x1b[2J\n.mid", "..\\d.mid")
     path = zipped(tmp_path / "s.zip", dict.fromkeys(entries, SONG))
@@ -56,7 +99,7 @@ def test_names_in_a_zip_cannot_climb_or_break_a_table(tmp_path):
 def test_a_bomb_in_a_zip_is_refused(tmp_path):
     path = zipped(tmp_path / "s.zip", {"bomb.mid": bytes(MAX_FILE_BYTES + 1)})
     assert path.stat().st_size < 100_000
-    with pytest.raises(MidiError, match="larger than 32 MiB"):
+    with pytest.raises(SongError, match="larger than 32 MiB"):
         find_sources([path])[0].read()
 
 
@@ -66,7 +109,7 @@ def test_a_zip_that_lies_about_a_size_gives_no_more_than_the_limit(tmp_path):
     path.write_bytes(path.read_bytes().replace(real, (1000).to_bytes(4, "little")))
     try:
         assert len(find_sources([path])[0].read()) <= MAX_FILE_BYTES + 1
-    except MidiError as err:
+    except SongError as err:
         assert "cannot be unpacked" in str(err)
 
 
@@ -75,7 +118,7 @@ def test_a_broken_zip_is_one_bad_file(tmp_path, data):
     (tmp_path / "s.zip").write_bytes(data)
     (source,) = find_sources([tmp_path])
     assert source.name == "s.zip"
-    with pytest.raises(MidiError, match="not a readable zip"):
+    with pytest.raises(SongError, match="not a readable zip"):
         source.read()
 
 
@@ -84,18 +127,18 @@ def test_a_broken_entry_is_one_bad_file(tmp_path):
     data = bytearray(path.read_bytes())
     data[60:70] = bytes(10)
     path.write_bytes(data)
-    with pytest.raises(MidiError, match="cannot be unpacked"):
+    with pytest.raises(SongError, match="cannot be unpacked"):
         find_sources([path])[0].read()
 
 
-def test_a_named_file_that_is_no_midi_is_one_bad_file(tmp_path):
+def test_a_named_file_that_is_no_music_is_one_bad_file(tmp_path):
     (tmp_path / "song.txt").write_text("la la la")
-    with pytest.raises(MidiError, match="its name ends in none of .mid"):
+    with pytest.raises(SongError, match="its name ends in none of .mid"):
         find_sources([tmp_path / "song.txt"])[0].read()
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match="no such file or folder: .*nowhere"):
         find_sources([tmp_path, tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="no MIDI files in .*: looked for .mid, .midi, .smf and .zip"):
+    with pytest.raises(UserError, match="no music in .*: looked for .mid, .midi, .smf, .npz, .npy, .musicxml, .mxl, .xml, .krn and .zip"):
         find_sources([tmp_path])
