@@ -339,6 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=20_000, help="files, beside those that are known by name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
+    parser.add_argument("--only", default="", help="kinds of files whose name has this, e.g. array")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "fuzz-findings"), help="folder for files that break the rules")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -354,7 +355,8 @@ def main(arguments: list[str] | None = None) -> int:
         yield from nasty_cases()
         yield from random_cases(options.seed, range(options.first, options.first + options.n))
 
-    for n, (name, case, outcome) in enumerate(fuzz(cases(), options.jobs, options.keep), 1):
+    chosen = ((name, case) for name, case in cases() if options.only in case.kind)
+    for n, (name, case, outcome) in enumerate(fuzz(chosen, options.jobs, options.keep), 1):
         group = "by name" if name.startswith("nasty") else case.kind
         counts[group, outcome.kind] += 1
         if outcome.kind == "skip":
