@@ -136,9 +136,10 @@ def _prepare(path: Path, preset: Preset) -> list[str]:
 
 
 def _checked(reason: str, path: Path) -> str:
-    if not reason.startswith("the same music as"):
+    assert reason and reason.isprintable(), f"not a line: {reason!r}"
+    if not reason.startswith("the same music as"):    # what names another
+        assert len(reason) < 600, f"too long: {reason}"
         assert not re.search(r"\w\.(mid|npz|npy|krn|mxl)\b", reason) and path.stem not in reason, f"names a file: {reason}"
-    assert reason and reason.isprintable() and len(reason) < 600, f"not a line: {reason!r}"
     return reason
 
 
