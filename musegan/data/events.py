@@ -252,7 +252,7 @@ def _tempo(per_step: np.ndarray | None) -> TempoMap:
     bpm = np.asarray(per_step, np.float64).ravel()
     change = np.append(0, np.flatnonzero(np.diff(bpm)) + 1)
     if not ((bpm >= BPM_RANGE[0]) & (bpm <= BPM_RANGE[1])).all():
-        raise SongError(f"damaged: a tempo is not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
+        raise SongError(f"damaged: a tempo is not positive, or not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
     return TempoMap(change, bpm[change])
 
 
