@@ -287,7 +287,7 @@ def _tempo(per_step: np.ndarray | None, resolution: int) -> TempoMap:
         return steady_tempo()
     bpm = np.asarray(per_step, np.float64).ravel()
     if not ((bpm >= BPM_RANGE[0]) & (bpm <= BPM_RANGE[1])).all():
-        raise SongError(f"damaged: a tempo is not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
+        raise SongError(f"damaged: a tempo is not positive, or not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
     # pypianoroll, where it parses MIDI, writes the tempos of all beats 24 times in a row instead of each 24 times.
     n_beats, rest = divmod(len(bpm), 24)
     if not rest and (bpm[n_beats:] == bpm[:-n_beats]).all():

@@ -17,6 +17,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from tests.data.damaged import Case, make
 from tests.data.nasty import NASTY
@@ -135,9 +136,10 @@ def _prepare(path: Path, preset: Preset) -> list[str]:
 
 
 def _checked(reason: str, path: Path) -> str:
-    if not reason.startswith("the same music as"):
+    assert reason and reason.isprintable(), f"not a line: {reason!r}"
+    if not reason.startswith("the same music as"):    # what names another
+        assert len(reason) < 600, f"too long: {reason}"
         assert not re.search(r"\w\.(mid|npz|npy|krn|mxl)\b", reason) and path.stem not in reason, f"names a file: {reason}"
-    assert reason and reason.isprintable() and len(reason) < 600, f"not a line: {reason!r}"
     return reason
 
 
@@ -158,21 +160,35 @@ def _plant(fault: str | None) -> None:
 def serve() -> None:
     """Reads the files that standard input names, each on a line, and answers each with a line of JSON.
 
-    The environment's FUZZ_PLANT, as "name=fault,...", makes files of some names fail.
+    This process only imports; one that it forks reads, and another follows where that one dies. Each says its number
+    first. The environment's FUZZ_PLANT, as "name=fault,...", makes files of some names fail.
     """
     import torch
 
-    import musegan.data.preparation  # noqa: F401  (so that it is not counted with the first file)
+    import musegan.data.preparation  # noqa: F401  (takes seconds)
 
     torch.set_num_threads(1)
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=ResourceWarning)
-    planted = dict(item.split("=") for item in os.environ.get("FUZZ_PLANT", "").split(",") if item)
     resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))    # a bloat shall end before the machine does
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print("ready", file=answers, flush=True)
+    while True:
+        process = os.fork()    # torch has made no threads yet
+        if not process:
+            print(os.getpid(), file=answers, flush=True)
+            _serve_files(answers)
+            os._exit(0)
+        _, status = os.waitpid(process, 0)
+        if not status:
+            return
+        detail = f"the process ended with {os.waitstatus_to_exitcode(status)}"
+        print(json.dumps(["crash", detail, 0.0, 0.0]), file=answers, flush=True)
+
+
+def _serve_files(answers: IO[str]) -> None:
+    warnings.simplefilter("error")
+    for category in (DeprecationWarning, ResourceWarning):
+        warnings.filterwarnings("ignore", category=category)
+    planted = dict(item.split("=") for item in os.environ.get("FUZZ_PLANT", "").split(",") if item)
     for line in sys.stdin:
         path = Path(line.rstrip("\n"))
         _reset_peak()
@@ -210,20 +226,18 @@ def _peak_mib() -> float:
 
 
 class Reader:
-    """A process that reads files, started anew when it dies."""
+    """Another process that reads files; see `serve`."""
 
     def __init__(self):
-        self.process: subprocess.Popen | None = None
+        command = [sys.executable, "-X", "faulthandler", "-m", "tests.data.fuzz", "--serve"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.reading: int | None = None    # the process that it forked
         self.started = self.cpu_before = 0.0
 
     def begin(self, path: Path) -> None:
         """Gives it a file."""
-        if self.process is None:
-            # As another program, not by fork: torch's threads do not survive it.
-            command = [sys.executable, "-X", "faulthandler", "-m", "tests.data.fuzz", "--serve"]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            if self.process.stdout.readline() != "ready\n":
-                raise RuntimeError("the reading process does not start")
+        if self.reading is None:
+            self.reading = int(self.process.stdout.readline())
         self.started, (self.cpu_before, _) = time.monotonic(), self._usage()
         self.process.stdin.write(f"{path}\n")
         self.process.stdin.flush()
@@ -233,37 +247,42 @@ class Reader:
         cpu, mib = self._usage()
         cpu -= self.cpu_before
         if select.select([self.process.stdout], [], [], 0)[0]:
-            if line := self.process.stdout.readline():
-                outcome = Outcome(*json.loads(line))
-                if outcome.peak_mib > MAX_MIB / 2:
-                    self.close()    # the next one shall not be blamed for what the allocator keeps
-                if outcome.peak_mib > MAX_MIB:
-                    return outcome._replace(kind="memory")
-                return outcome._replace(kind="hang") if outcome.seconds > MAX_SECONDS else outcome
-            code = self.process.wait()
-            self.close()
-            return Outcome("crash", f"the process ended with {code}", max(cpu, 0), mib)
+            outcome = Outcome(*json.loads(self.process.stdout.readline()))
+            if outcome.kind == "crash":
+                self.reading = None
+                return outcome
+            if outcome.peak_mib > MAX_MIB / 2:
+                self._renew()    # the next one shall not be blamed for what the allocator keeps
+            if outcome.peak_mib > MAX_MIB:
+                return outcome._replace(kind="memory")
+            return outcome._replace(kind="hang") if outcome.seconds > MAX_SECONDS else outcome
         if cpu > 2 * MAX_SECONDS or time.monotonic() - self.started > MAX_WALL_SECONDS or mib > 2 * MAX_MIB:
-            self.close()
+            self._renew()
             return Outcome("memory" if mib > 2 * MAX_MIB else "hang", "the process was stopped", cpu, mib)
         return None
+
+    def _renew(self) -> None:
+        os.kill(self.reading, signal.SIGKILL)
+        while json.loads(self.process.stdout.readline())[0] != "crash":
+            pass    # it had just answered
+        self.reading = None
 
     def _usage(self) -> tuple[float, float]:
         """Seconds of CPU so far, MiB resident."""
         try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{self.reading}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            return 0.0, 0.0
+            return self.cpu_before, 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(fields[21]) * resource.getpagesize() / (1 << 20)
 
     def close(self) -> None:
-        """Ends the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdin.close()
-            self.process.stdout.close()
-            self.process = None
+        """Ends it."""
+        if self.reading is not None:
+            os.kill(self.reading, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 def fuzz(cases: Iterable[tuple[str, Case]], jobs: int, keep: Path) -> Iterator[tuple[str, Case, Outcome]]:
@@ -321,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=20_000, help="files, beside those that are known by name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
+    parser.add_argument("--only", default="", help="kinds of files whose name has this, e.g. array")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "fuzz-findings"), help="folder for files that break the rules")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -336,7 +356,8 @@ def main(arguments: list[str] | None = None) -> int:
         yield from nasty_cases()
         yield from random_cases(options.seed, range(options.first, options.first + options.n))
 
-    for n, (name, case, outcome) in enumerate(fuzz(cases(), options.jobs, options.keep), 1):
+    chosen = ((name, case) for name, case in cases() if options.only in case.kind)
+    for n, (name, case, outcome) in enumerate(fuzz(chosen, options.jobs, options.keep), 1):
         group = "by name" if name.startswith("nasty") else case.kind
         counts[group, outcome.kind] += 1
         if outcome.kind == "skip":

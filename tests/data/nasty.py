@@ -258,7 +258,7 @@ def _crowd() -> bytes:
 def _bomb(mib: int, name: str = "a.mid") -> bytes:
     """A zip of a file of that size, which is nearly all zeros."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w", force_zip64=True) as entry:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w", force_zip64=True) as entry:
         entry.write(b"MThd")
         for _ in range(mib):
             entry.write(bytes(MIB))
@@ -266,9 +266,11 @@ def _bomb(mib: int, name: str = "a.mid") -> bytes:
 
 
 def _zero_npz(mib: int) -> bytes:
+    """Phrases in which nothing sounds."""
+    shape = (mib * MIB // (4 * 48 * 84 * 5), 4, 48, 84, 5)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("arr_0.npy", "w", force_zip64=True) as entry:
-        entry.write(npy_header(repr({"descr": "|b1", "fortran_order": False, "shape": (mib * MIB // (4 * 48 * 84 * 5), 4, 48, 84, 5)})))
-        for _ in range(mib):
-            entry.write(bytes(MIB))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("arr_0.npy", "w", force_zip64=True) as entry:
+        entry.write(npy_header(repr({"descr": "|b1", "fortran_order": False, "shape": shape})))
+        for _ in range(shape[0]):
+            entry.write(bytes(4 * 48 * 84 * 5))
     return file.getvalue()
