@@ -13,7 +13,7 @@ from musegan.data.tracks import Feed, Preset, assign
 from musegan.roll import RollSpec, Track
 from tests.data.songs import unpacked
 
-METRES = ((4, 4), (3, 4), (6, 8), (7, 8), (2, 2), (1, 4), (5, 16), (1, 16), (3, 32))
+METRES = ((4, 4), (3, 4), (6, 8), (7, 8), (2, 2), (5, 4), (9, 8), (1, 4), (5, 16), (1, 16), (3, 32))
 
 
 def cut_by_hand(song, preset, max_silence):
@@ -99,9 +99,10 @@ def songs(draw, preset, per_quarter=(1, 2, 24, 89, 96, 480)):
     reach = tick + 12 * ticks
     lines = bar_lines(tuple(signatures), reach, ticks)
     near = st.builds(lambda line, by: max(int(line) + by, 0), st.sampled_from(lines.tolist()), st.integers(-ticks // 4, ticks // 4))
-    start = st.one_of(near, st.integers(0, reach))
-    length = st.one_of(st.integers(0, ticks), st.integers(0, 6 * ticks))
-    note = st.tuples(st.integers(0, len(tracks) - 1), start, length, st.integers(59, 66))
+    tight = st.integers(0, 30).map(lambda step: step * ticks // 28)    # notes that follow each other closely
+    start = st.one_of(tight, tight, near, st.integers(0, reach))
+    length = st.one_of(tight, tight, st.integers(0, 6 * ticks))
+    note = st.tuples(st.integers(0, len(tracks) - 1), start, length, st.sampled_from([60, 60, 60, 59, 62, 66]))
     table = np.array(draw(st.lists(note, min_size=1, max_size=12).map(sorted)))
     track, start, length, pitch = table.T
     last = max(int((start + length).max()), 1)
