@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +12,9 @@ from musegan.data.bars import cut_bars
 from musegan.data.events import Notes, Signature, Song, TempoMap, bar_lines, from_multitrack, round_half_up, steady_tempo, to_multitrack
 from musegan.data.tracks import Feed, Preset, assign
 from musegan.roll import RollSpec, Track
-from tests.data.songs import unpacked
+from tests.data.songs import song_of, unpacked
 
-METRES = ((4, 4), (3, 4), (6, 8), (7, 8), (2, 2), (1, 4), (5, 16), (1, 16), (3, 32))
+METRES = ((4, 4), (3, 4), (6, 8), (7, 8), (2, 2), (5, 4), (9, 8), (1, 4), (5, 16), (1, 16), (3, 32))
 
 
 def cut_by_hand(song, preset, max_silence):
@@ -99,10 +100,18 @@ def songs(draw, preset, per_quarter=(1, 2, 24, 89, 96, 480)):
     reach = tick + 12 * ticks
     lines = bar_lines(tuple(signatures), reach, ticks)
     near = st.builds(lambda line, by: max(int(line) + by, 0), st.sampled_from(lines.tolist()), st.integers(-ticks // 4, ticks // 4))
-    start = st.one_of(near, st.integers(0, reach))
-    length = st.one_of(st.integers(0, ticks), st.integers(0, 6 * ticks))
-    note = st.tuples(st.integers(0, len(tracks) - 1), start, length, st.integers(59, 66))
-    table = np.array(draw(st.lists(note, min_size=1, max_size=12).map(sorted)))
+    tight = st.integers(0, 30).map(lambda step: step * ticks // 28)    # notes that follow each other closely
+    start = st.one_of(tight, tight, near, st.integers(0, reach))
+    length = st.one_of(tight, tight, st.integers(0, 6 * ticks))
+    note = st.tuples(st.integers(0, len(tracks) - 1), start, length, st.sampled_from([60, 60, 60, 59, 62, 66]))
+    notes = []
+    for track, begin, first, pitch in draw(st.lists(note, min_size=1, max_size=6)):
+        notes.append((track, begin, first, pitch))
+        # Then the same pitch again: while it sounds, as it ends, or after a short rest.
+        for rest, again in draw(st.lists(st.tuples(st.sampled_from([-(first // 2), 0, 0, 0, ticks // 28, ticks // 14]), tight), max_size=3)):
+            begin, first = begin + first + rest, again
+            notes.append((track, begin, first, pitch))
+    table = np.array(sorted(notes))
     track, start, length, pitch = table.T
     last = max(int((start + length).max()), 1)
     tempo = TempoMap(np.array([0, 1 + draw(st.integers(0, last))]), np.array(draw(st.tuples(*[st.floats(20, 300)] * 2))))
@@ -191,3 +200,24 @@ def test_bars_are_the_same_through_a_multitrack_that_holds_the_song(data):
         assert np.array_equal(getattr(direct, name), getattr(through, name)), name
     assert np.allclose(direct.tempo_bpm, through.tempo_bpm)
     assert direct.rejected == through.rejected and direct.dropped_notes.keys() == through.dropped_notes.keys()
+
+
+# At 28 ticks in a quarter note a tick is a fine step, and seven are a step. Notes of one pitch, and bar lines.
+NOT_HELD = {
+    "starts in neighbouring fine steps, of two steps": ([(0, 10), (10, 50), (11, 60)], [0, 112]),
+    "a rest of one fine step": ([(0, 10), (11, 60)], [0, 112]),
+    "a start at the end of the last bar": ([(0, 10), (112, 112)], [0, 112]),
+    "a last bar that is longer than the one before": ([(0, 10), (100, 190)], [0, 84, 196]),
+    "an only bar that is longer than 4/4": ([(0, 130)], [0, 140]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_HELD)
+def test_what_a_multitrack_does_not_hold(name):
+    notes, downbeats = NOT_HELD[name]
+    beats = 5 if downbeats == [0, 140] else 4
+    preset = Preset(RollSpec((Track("all"),), beats_per_bar=beats, lowest_pitch=60, n_pitches=1), (Feed(),))
+    song = song_of((Track(""),), [(0, start, end, 60) for start, end in notes], downbeats, ticks_per_quarter=28)
+    assert preset.spec.multitrack_resolution == 28 and not a_multitrack_holds(song, 28)
+    direct, through = (cut_bars(each, preset) for each in (song, from_multitrack(to_multitrack(song, 28))))
+    assert not (np.array_equal(direct.frame, through.frame) and np.array_equal(direct.onset, through.onset))
