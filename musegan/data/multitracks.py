@@ -19,7 +19,6 @@ from musegan.data.events import (
     Notes,
     Song,
     SongError,
-    check_length,
     runs,
     song_of_steps,
     track_notes,
@@ -56,7 +55,6 @@ def load_multitrack(source: Path | bytes | Npz) -> Song:
         length = max(length, n_steps)
         tracks.append(track)
         parts.append(notes._replace(track=np.full(len(notes.start), index)))
-        check_length(length / resolution)
         if length * N_MIDI_PITCHES * len(tracks) > MAX_CELLS:
             raise SongError(f"too long: {length / resolution:,.0f} quarter notes (tracks: {len(tracks)})")
     tempo, downbeat = (budget.array(name) if name in source else None for name in ("tempo", "downbeat"))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_matrix
 
+from musegan.data import multitracks
 from musegan.data.events import Notes, Song, SongError, from_multitrack, steady_tempo, to_multitrack
 from musegan.data.midi import load_midi
 from musegan.data.multitracks import load_multitrack
@@ -257,6 +258,15 @@ def test_a_zip_bomb_is_refused_by_what_it_claims():
     assert len(bomb.getvalue()) < 1 << 20
     with pytest.raises(SongError, match="pianoroll_0_csc_data is larger than 268,435,456 bytes"):
         load_multitrack(bomb.getvalue())
+
+
+def test_the_arrays_of_a_multitrack_are_limited_together(monkeypatch):
+    content = npz(info(), tempo=np.full(96, 120.0), **csc(roll()))
+    monkeypatch.setattr(multitracks, "MAX_FILE_BYTES", 1800)
+    assert load_multitrack(content)
+    monkeypatch.setattr(multitracks, "MAX_FILE_BYTES", 1300)
+    with pytest.raises(SongError, match="tempo is larger than"):
+        load_multitrack(content)
 
 
 def test_a_member_that_unpacks_to_more_than_it_claims_is_damaged():
