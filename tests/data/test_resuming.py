@@ -183,7 +183,7 @@ def test_a_folder_in_the_way_is_never_replaced(songs, tmp_path):
 
 def test_two_processes_give_the_same_bytes(songs, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "FILES_PER_PROCESS", 50)
-    started, pool = [], preparation.ProcessPoolExecutor
+    started, pool = [], processes.ProcessPoolExecutor
     monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda n, **keywords: (started.append(n), pool(n, **keywords))[1])
     names = read_names(monkeypatch)
     prepare([songs], tmp_path / "set", RULES, jobs=2)
