@@ -51,6 +51,7 @@ def kinds(multitrack):
 # Equal.
 
 
+@pytest.mark.filterwarnings("ignore:Tempo, Key or Time:RuntimeWarning")
 @pytest.mark.parametrize("song", ["phase1-e1m3", "phase1-e2m7", "phase1-inter", "phase2-messg2", "phase2-romero"])
 def test_songs_outside_the_differences_are_equal(song):
     path = dataset_path("freedoom") / f"{song}.mid"
