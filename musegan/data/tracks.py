@@ -90,7 +90,8 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "satb": Preset(RollSpec(roll.PRESETS["satb"]), tuple(Feed(order=n) for n in (1, 2, 3, 4))),
-    "drums": Preset(RollSpec((Track("drums", is_drum=True),), steps_per_beat=12, lowest_pitch=35, n_pitches=47), (Feed(),)),
+    # From 22, where electronic kits have the edge of the hi-hat, to 81, the last of General MIDI.
+    "drums": Preset(RollSpec((Track("drums", is_drum=True),), steps_per_beat=12, lowest_pitch=22, n_pitches=60), (Feed(),)),
 }
 
 
