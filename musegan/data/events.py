@@ -250,9 +250,9 @@ def _tempo(per_step: np.ndarray | None) -> TempoMap:
     if per_step is None or not per_step.size:
         return steady_tempo()
     bpm = np.asarray(per_step, np.float64).ravel()
-    change = np.append(0, np.flatnonzero(np.diff(bpm)) + 1)
     if not ((bpm >= BPM_RANGE[0]) & (bpm <= BPM_RANGE[1])).all():
         raise SongError(f"damaged: a tempo is not positive, or not in {BPM_RANGE[0]:g} to {BPM_RANGE[1]:g} bpm")
+    change = np.append(0, np.flatnonzero(np.diff(bpm)) + 1)
     return TempoMap(change, bpm[change])
 
 
