@@ -36,7 +36,7 @@ def _channels() -> tuple[str, bytes]:
 
 def _off_grid(n_notes: int) -> tuple[str, bytes]:
     """Notes at random times: no pulse fits them."""
-    gaps = np.random.default_rng(0).integers(1, 700, n_notes)
+    gaps = np.random.default_rng(0).integers(1, 70, n_notes)
     return _one_track(b"".join(delta(int(gap)) + b"\x90\x3c\x40\0\x3c\0" for gap in gaps), 480)
 
 
