@@ -81,7 +81,7 @@ def test_events_stand_at_bar_beat_and_tick_of_their_metre():
 
 
 def test_events_of_some_bars_up_to_a_limit():
-    quarters = song([(0, i * 480, i * 480 + 480, 60) for i in range(12)])
+    quarters = song([(0, i * 480, i * 480 + 480, 60) for i in range(16)])
     assert [row["bar"] for row in event_rows(quarters, bars=(2, 3))] == [2] * 4 + [3] * 4
     assert len(event_rows(quarters, limit=3)) == 3
 

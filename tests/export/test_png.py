@@ -149,3 +149,13 @@ def test_bad_arguments(band, tmp_path):
         figure(roll, spec, titles=["a", "b"])
     with pytest.raises(UserError, match="cannot write"):
         write_png(tmp_path / "no" / "song.png", roll, spec)
+
+
+def test_bars_are_numbered_as_they_are_called(phrase):
+    spec = RollSpec((Track("piano"),))
+    roll = phrase(spec, [(0, 60, 0, 2)], 2)
+    assert {"1", "2"} <= {text.strip() for text in texts(figure(roll, spec).axes[0])}
+    (panel,) = figure(roll, spec, bar_numbers=[[17, 20]]).axes
+    assert {text.strip() for text in texts(panel)} & {"1", "2", "17", "20"} == {"17", "20"}
+    with pytest.raises(ValueError, match=r"bar_numbers must be one for each bar: got \[1\] for \[2\]"):
+        figure(roll, spec, bar_numbers=[[17]])
