@@ -22,7 +22,7 @@ def load_midi(source: Path | bytes) -> Song:
     """Reads a MIDI file: types 0 and 1, any number of ticks in a quarter note.
 
     Tracks with notes are kept, one for each program of a channel. A drum track is what plays on channel 10. A note
-    without end lasts to the end of its track's other notes, as symusic closes it.
+    without end is left out, as symusic 0.6.0 does.
 
     Args:
         source: a path, or the bytes of a file.
