@@ -187,6 +187,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(moved)
     for title, noun, counts in (
         ("Files and pieces left out", "files", report.reasons()),
+        ("Songs left out of pieces of several", "songs", report.rejected_songs),
         ("Bars left out", "bars", report.bar_reasons()),
     ):
         if counts:
@@ -219,9 +220,10 @@ def _summary(report: Report) -> Table:
         "notes outside the pitch range": f"{report.n_out_of_range:,}",
         "notes merged with another in the same step": f"{report.n_merged:,}",
         "notes of tracks not used": dropped or "0",
-        "distance of notes from their step": f"median {report.median_error_steps:.3f} steps",
-        "notes over 1/8 step away": f"{report.off_grid_share:.1%}",
     }
+    if report.error_histogram.any():
+        rows["distance of notes from their step"] = f"median {report.median_error_steps:.3f} steps"
+        rows["notes over 1/8 step away"] = f"{report.off_grid_share:.1%}"
     if report.regridded:
         rows["notes over 1/8 step away"] += f" ({report.off_grid_share_before:.1%} before files were moved)"
     for name, value in rows.items():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from musegan import cli
+from musegan import cli, prepare
+from musegan.data.tracks import load_preset
 
 ROOT = Path(__file__).parent.parent
 # So that a run ends in seconds; everything else is as the README has it.
@@ -30,10 +31,9 @@ def test_both_readmes_give_the_same_commands():
 
 
 def test_links_lead_somewhere():
-    for readme in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/your-own-midi.md", "docs/design.md"):
-        page = ROOT / readme
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert target.startswith("http") or (page.parent / target).exists(), f"{readme}: {target}"
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_make_targets_exist():
@@ -41,6 +41,34 @@ def test_make_targets_exist():
     for command in commands():
         if command[0] == "make":
             assert re.search(rf"^{command[1]}:", makefile, flags=re.MULTILINE), command
+
+
+GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_commands_of_the_guides_are_understood(guide, tmp_path, monkeypatch):
+    """On music of one's own in place of the folders that the guide names; options and their values are the guide's."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("sh", guide):
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            if program != "musegan":
+                assert program in ("pip", "python"), line
+            elif arguments[0] == "train":
+                assert cli.main([*arguments, "--dry-run"]) == 0, line
+            elif arguments[0] == "prepare":
+                options = prepare._parser().parse_args(arguments[1:])
+                assert options.inputs and options.out, line
+            else:
+                assert arguments[0] in cli.COMMANDS, line
+
+
+def test_the_guide_s_preset_is_one(tmp_path):
+    (text,) = blocks("yaml", "docs/your-own-midi.md")
+    (tmp_path / "jig.yaml").write_text(text)
+    preset = load_preset(tmp_path / "jig.yaml")
+    assert (preset.spec.quarters_per_bar, preset.spec.steps_per_bar, preset.spec.n_tracks) == (3, 12, 5)
 
 
 @pytest.mark.slow

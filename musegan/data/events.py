@@ -355,6 +355,7 @@ def track_notes(pianoroll: np.ndarray, strokes: bool = False) -> tuple[np.ndarra
         SongError: more than `MAX_NOTES`.
     """
     if strokes:
+        check_size(int(np.count_nonzero(pianoroll)), 1)
         pitch, start = np.nonzero(pianoroll.T)
         return start, start + 1, pitch
     sounds = np.zeros((len(pianoroll) + 2, N_MIDI_PITCHES), bool)

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -28,7 +29,7 @@ from musegan.data.grid import Grid, quantisation_error, regrid
 from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
 from musegan.data.processes import RunBlocks, run_in_processes
 from musegan.data.reading import read_songs
-from musegan.data.report import Report
+from musegan.data.report import Report, kind_of_reason
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprint
 from musegan.data.tracks import Preset
 from musegan.errors import UserError
@@ -158,20 +159,25 @@ def _pieces(source: Source, rules: Rules, report: Report) -> Iterator[tuple[str,
     Raises:
         SongError: the file cannot be used.
     """
+    n_before: Counter[str] = Counter()
     for song_name, songs in groupby(read_songs(source), key=lambda song: song.name):
         name = f"{source.name}/{song_name}" if song_name else source.name
-        parts, reason = [], "has no songs"
+        n_before[name] += 1
+        if n_before[name] > 1:    # a name that comes again, apart from where it came first
+            name = f"{name} ({n_before[name]})"
+        parts, reasons = [], []
         for song in songs:
             try:
                 bars = _bars(song, source, name, rules, report)
                 check_tracks(bars, rules.preset.spec, rules.min_tracks)
                 parts.append(bars)
             except SongError as err:
-                reason = str(err)
+                reasons.append(str(err))
         if parts:
+            report.rejected_songs.update(map(kind_of_reason, reasons))
             yield name, parts
         else:
-            report.rejected_files[name] = reason
+            report.rejected_files[name] = reasons[0]
 
 
 def _bars(song: Song, source: Source, name: str, rules: Rules, report: Report) -> Bars:

@@ -43,6 +43,8 @@ class Report:
     """Silent bars left out before the first and after the last note of a song."""
     rejected_files: dict[str, str] = field(default_factory=dict)
     """Reason by name, of files and of pieces."""
+    rejected_songs: Counter[str] = field(default_factory=Counter)
+    """Songs left out of pieces of which other songs are kept, by kind of reason."""
     rejected_bars: list[tuple[str, str, int, int]] = field(default_factory=list)
     """Name of the piece, reason, first and last bar counted from 1."""
     regridded: dict[str, Grid] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class Report:
         values["error_histogram"] = np.array(values["error_histogram"], np.int64)
         values["regridded"] = {name: Grid(*grid) for name, grid in values["regridded"].items()}
         values["dropped_notes"] = Counter(values["dropped_notes"])
+        values["rejected_songs"] = Counter(values["rejected_songs"])
         values["rejected_bars"] = [tuple(run) for run in values["rejected_bars"]]
         return cls(**values)
 
@@ -159,7 +162,8 @@ class Report:
             "regridded": {name: grid._asdict() for name, grid in self.regridded.items()},
         }
         del values["error_histogram"]
-        return json.dumps(values, indent=1)
+        values = {name: None if value != value else value for name, value in values.items()}    # JSON has no NaN
+        return json.dumps(values, indent=1, allow_nan=False)
 
 
 def kind_of_reason(reason: str) -> str:

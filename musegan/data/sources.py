@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import lzma
 import os
 import posixpath
 import re
@@ -25,7 +24,7 @@ SCORE_SUFFIXES = (".musicxml", ".mxl", ".xml", ".krn")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *ARRAY_SUFFIXES, *SCORE_SUFFIXES)
 MAX_FILE_BYTES = 32 << 20    # of a file in a zip, unpacked; arrays, which are read in parts, may have more
 MAX_ZIP_BYTES = 16 << 30    # unpacked, of one zip
-UNPACKING_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+UNPACKING_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What a damaged zip makes `zipfile` raise."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)    # of bzip2 and LZMA, zipfile unpacks any amount at once
 CORPUS_PREFIX = "music21:"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import yaml
@@ -65,7 +65,7 @@ class Preset:
 
     spec: RollSpec
     """Tracks, metre, steps and pitches."""
-    feeds: tuple[Feed, ...] = field(default=())
+    feeds: tuple[Feed, ...]
     """One for each track of the spec. Drum tracks feed drums, pitched tracks the others; the first that takes a track has it."""
 
     def __post_init__(self):

@@ -89,7 +89,7 @@ def _read(source: Source, presets: list[Preset]) -> list[str]:
     reasons, report = [], Report()
     try:
         for song in read_songs(source):
-            used, moved = False, song
+            used, unused, moved = False, [], song
             try:
                 moved, _ = regrid(song)
             except SongError as err:
@@ -103,9 +103,9 @@ def _read(source: Source, presets: list[Preset]) -> list[str]:
                     pack("x", [bars], preset.spec)
                     used = True
                 except SongError as err:
-                    reasons.append(str(err))
-            if used:
-                reasons.clear()    # that other presets have
+                    unused.append(str(err))
+            if not used:
+                reasons += unused
             try:
                 multitrack = to_multitrack(song, 24).validate()
                 if sum(track.pianoroll.size for track in multitrack.tracks) < MAX_CELLS // 16:
