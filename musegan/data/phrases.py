@@ -114,6 +114,15 @@ class Phrases:
             for move in range(-semitones, semitones + 1)
         )
 
+    def indices(self, step: int, seed: int, size: int, rank: int = 0, world_size: int = 1) -> Tensor:
+        """Which phrases `batch` takes: [size / world_size] int64."""
+        position = torch.arange(step * size, (step + 1) * size)[_part(size, rank, world_size)]
+        epoch, place = position // len(self), position % len(self)
+        index = torch.empty(len(position), dtype=torch.int64)
+        for e in epoch.unique().tolist():
+            index[epoch == e] = self._order(seed, e)[place[epoch == e]]
+        return index
+
     def roll(
         self,
         index: Tensor,
@@ -169,14 +178,7 @@ class Phrases:
         Raises:
             ValueError: `world_size` does not divide `size`, or `rank` is not below it.
         """
-        if world_size < 1 or size % world_size or not 0 <= rank < world_size:
-            raise ValueError(f"world_size must divide size, and rank be below it: {size=}, {rank=}, {world_size=}")
-        own = slice(rank * size // world_size, (rank + 1) * size // world_size)
-        position = torch.arange(step * size, (step + 1) * size)[own]
-        epoch, place = position // len(self), position % len(self)
-        index = torch.empty(len(position), dtype=torch.int64)
-        for e in epoch.unique().tolist():
-            index[epoch == e] = self._order(seed, e)[place[epoch == e]]
+        index, own = self.indices(step, seed, size, rank, world_size), _part(size, rank, world_size)
         semitones = None
         if reach := augmentation.transpose_semitones:
             rng = generator_for(seed, "transposition", step)
@@ -226,6 +228,13 @@ class Phrases:
     def shift_counts(self) -> list[int]:
         """[12] how many phrases lay -5 .. +6 semitones from C major or A minor."""
         return torch.bincount(self.shifts - LOWEST_SHIFT, minlength=_N_SHIFTS).tolist()
+
+
+def _part(size: int, rank: int, world_size: int) -> slice:
+    """The part of a batch that is one process's."""
+    if world_size < 1 or size % world_size or not 0 <= rank < world_size:
+        raise ValueError(f"world_size must divide size, and rank be below it: {size=}, {rank=}, {world_size=}")
+    return slice(rank * size // world_size, (rank + 1) * size // world_size)
 
 
 def silenced_tracks(sounding: Tensor, draws: Tensor, probability: float) -> Tensor:
