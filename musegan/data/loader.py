@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,7 +123,7 @@ class Loader:
             sampler=self._steps,
             num_workers=self._n_workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_signals_to_training,
+            worker_init_fn=_depend_on_training,
             multiprocessing_context=self._start_method,
             generator=torch.Generator(),    # or a seed nobody needs is drawn from the global one
         )
@@ -150,11 +154,18 @@ def _as_it_is(batch):
     return batch
 
 
-def _leave_signals_to_training(_worker: int) -> None:
-    """A loader process ends when the training process wants it to, not on a signal that goes to both."""
+def _depend_on_training(_worker: int) -> None:
+    """A loader process ends with the training process and when that wants it to, not on a signal that goes to both."""
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _mask("SIG_UNBLOCK")
+    # DataLoader's own check every five seconds waits for ever where a batch was on its way.
+    threading.Thread(target=_end_with_training, daemon=True).start()
+
+
+def _end_with_training() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 @contextlib.contextmanager

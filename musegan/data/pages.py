@@ -18,11 +18,11 @@ _MADV_DONTNEED = 4    # sys/mman.h
 class Pages:
     """The pages of tensors that are mapped from files.
 
-    What is read of a mapped file counts as resident until the system takes it back, which it does where memory is short,
-    so that nothing is lost but the look of it, and a limit on resident memory where there is one. Handed back, a page
-    stays in the system's cache, and is mapped again when it is read next.
+    What was read of a mapped file counts as resident memory until the system wants it back. Pages handed back stay in the
+    system's cache and are mapped again when they are read next, so that this costs little, and a process that goes
+    through a large data set looks no larger than it is.
 
-    Tensors that are not mapped from a file are left alone, and all are where the system is not Linux.
+    Tensors that are not mapped from a file are left alone; so are all where the system is not Linux.
     """
 
     def __init__(self, tensors: Sequence[Tensor]):

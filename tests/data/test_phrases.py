@@ -169,7 +169,7 @@ def test_a_transposed_phrase_has_its_notes_at_their_times(songs):
         (moved,) = set(move[pitched[before[:, 1]]].tolist())
         moves.append(moved)
     counts = torch.bincount(torch.tensor(moves) + 5, minlength=11)
-    assert len(counts) == 11    # -5 .. 5, each as likely: a tenth of a permille of seeds is beyond 37.4
+    assert len(counts) == 11    # -5 .. 5, each as likely: fewer than one seed in 10,000 is beyond 37.4
     assert float(((counts - 500 / 11) ** 2 / (500 / 11)).sum()) < 37.4
 
 
