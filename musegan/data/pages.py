@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-MAX_RESIDENT_BYTES = 1 << 26    # of a data set's pages, about; they stay in the system's cache
-_FAULT_BYTES = 1 << 16    # Linux maps the 64 KB around a byte that is touched
-_PAGE_BYTES = 4096    # at least, on every machine; madvise refuses what is not a multiple of the machine's own
+MAX_RESIDENT_BYTES = 1 << 25    # of a data set's pages; they stay in the system's cache
 _MADV_DONTNEED = 4    # sys/mman.h
 
 
@@ -27,20 +26,33 @@ class Pages:
 
     def __init__(self, tensors: Sequence[Tensor]):
         self._ranges = _file_mappings(tensors)
-        self._touched = 0
+        self.are_many: bool = sum(n_bytes for _, n_bytes in self._ranges) > MAX_RESIDENT_BYTES
+        """Whether all of them are more than may be resident."""
+        self._fewest = _resident_file_bytes() if self.are_many else 0
 
-    def touched(self, n_places: int, place_bytes: int) -> None:
-        """Tells that `place_bytes` bytes were read at each of `n_places`; may hand all pages back."""
-        self._touched += n_places * (place_bytes + _FAULT_BYTES)
-        if self._touched > MAX_RESIDENT_BYTES:
+    def trim(self) -> None:
+        """Hands all pages back if more than `MAX_RESIDENT_BYTES` have become resident.
+
+        To be called after little was read at few places: Linux maps up to 2 MB around a byte that is touched.
+        """
+        if not self.are_many:
+            return
+        resident = _resident_file_bytes()
+        self._fewest = min(self._fewest, resident)
+        if resident - self._fewest > MAX_RESIDENT_BYTES:
             self.release()
 
     def release(self) -> None:
         """Hands all pages back."""
-        self._touched = 0
         for start, n_bytes in self._ranges:
             # Where it fails nothing is lost.
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(n_bytes), _MADV_DONTNEED)
+
+
+def _resident_file_bytes() -> int:
+    """Of all files that this process has mapped, its libraries among them."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[2]) * mmap.PAGESIZE
 
 
 def _file_mappings(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:

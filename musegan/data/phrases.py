@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from musegan.roll import Roll, RollSpec
 from musegan.seeding import generator_for
 
 _CHUNK = 512    # phrases looked at together; another number could round keys that are equally likely another way
+_TRIM_EVERY = 8    # phrases
 _N_SHIFTS = HIGHEST_SHIFT - LOWEST_SHIFT + 1
 
 
@@ -103,8 +106,21 @@ class Phrases:
             shard[bars[start:stop] - first]
             for shard, first, start, stop in zip(shards, first_bars.tolist(), limits, limits[1:]) if start < stop
         ]
-        self._pages.touched(len(bars), shards[0][:1].nbytes)
+        self._pages.trim()
         return torch.cat(parts) if parts else shards[0][:0]
+
+    def _copied(self, shards: list[Tensor], starts: Tensor) -> list[Tensor]:
+        """The bars of some phrases [N] int64, one after the other, as the one shard of a plane: [N * B, K, T, bytes]."""
+        first_bars = [0, *accumulate(map(len, shards))]
+        bits = shards[0].new_empty(len(starts) * self.n_bars, *shards[0].shape[1:])
+        for i, start in enumerate(starts.tolist()):
+            shard = bisect_right(first_bars, start) - 1
+            place = start - first_bars[shard]
+            bits[i * self.n_bars : (i + 1) * self.n_bars] = shards[shard][place : place + self.n_bars]
+            if i % _TRIM_EVERY == _TRIM_EVERY - 1:
+                self._pages.trim()
+        self._pages.trim()
+        return [bits]
 
     def cell_counts_within(self, semitones: int) -> Tensor:
         """[K, P] `cell_counts`, summed over moves by every number of semitones from -`semitones` to `semitones`."""
@@ -141,12 +157,12 @@ class Phrases:
             Planes [N, K, B, T, P], or the frame plane.
         """
         spec, planes = self.dataset.spec, self._planes.frame if frame_only else self._planes
+        starts, move = self.starts[index], self._move(index, semitones)
         is_drum = [track.is_drum for track in spec.tracks]
-        move = self._move(index, semitones)
-        roll = gather_phrases(planes, self.starts[index], self.n_bars, spec.n_pitches, move, is_drum, dtype)
-        n_planes = 1 if frame_only else 2
-        self._pages.touched(n_planes * len(index), self.n_bars * self._planes.frame[0][:1].nbytes)
-        return roll
+        if self._pages.are_many:
+            planes = self._copied(planes, starts) if frame_only else planes.map(lambda p: self._copied(p, starts))
+            starts = torch.arange(len(starts)) * self.n_bars
+        return gather_phrases(planes, starts, self.n_bars, spec.n_pitches, move, is_drum, dtype)
 
     def batch(
         self,

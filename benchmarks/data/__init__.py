@@ -1,0 +1,1 @@
+"""Speed and memory of the way from files to batches."""
