@@ -14,21 +14,21 @@ def resident_bytes() -> dict[str, int]:
     return {"rss": sizes["Rss"], "anonymous": sizes["Anonymous"]}
 
 
-def main(folder: str, n_bars: int, batch_size: int, dtype_name: str, keep_pages: bool) -> dict:
+def main(folder: str, n_bars: int, batch_size: int, dtype_name: str, mapped: bool) -> dict:
     """Reads every phrase of a data set once and tells what was resident: at the start, after imports, at most."""
     facts = {"python": resident_bytes()}
     import torch
 
     facts["torch"] = resident_bytes()
-    from musegan.data import pages
-    from musegan.data.loader import Batches, Loader, MappedDataset
+    from musegan.data import folder as folders
+    from musegan.data.loader import Batches, Loader
     from musegan.data.phrases import Augmentation, Phrases
 
-    if keep_pages:
-        pages.MAX_RESIDENT_BYTES = sys.maxsize
+    if mapped:
+        folders.MAX_MAPPED_BYTES = sys.maxsize
     facts["imports"] = resident_bytes()
     torch.set_num_threads(1)
-    dataset = MappedDataset.open(folder)
+    dataset = folders.FolderDataset.open(folder)
     phrases = Phrases(dataset, dataset.phrase_starts(n_bars), n_bars, normalize_key=True)
     facts["phrases"] = resident_bytes()
     batches = Batches(phrases, batch_size, 0, augmentation=Augmentation(5), dtype=getattr(torch, dtype_name))
@@ -46,4 +46,4 @@ def main(folder: str, n_bars: int, batch_size: int, dtype_name: str, keep_pages:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5] == "keep")))
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5] == "mapped")))

@@ -9,41 +9,16 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from musegan.data.packed import DatasetError, PackedDataset
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.roll import Roll
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class MappedDataset(PackedDataset):
-    """A packed data set that another process maps again from its folder, so that it is never copied."""
-
-    folder: Path
-
-    @classmethod
-    def open(cls, folder: str | Path) -> MappedDataset:
-        """As `PackedDataset.open`."""
-        dataset = super().open(folder)
-        dataset.folder = Path(folder).resolve()
-        return dataset
-
-    def __reduce__(self):
-        return _reopen, (self.folder, self.n_bars, self.pieces)
-
-
-def _reopen(folder: Path, n_bars: int, pieces: list[str]) -> MappedDataset:
-    dataset = MappedDataset.open(folder)
-    if (dataset.n_bars, dataset.pieces) != (n_bars, pieces):
-        raise DatasetError(f"{folder} has changed since it was opened")
-    return dataset
 
 
 class Batches(Dataset):

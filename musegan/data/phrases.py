@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from musegan.data.counts import pitch_counts
+from musegan.data.folder import FolderDataset
 from musegan.data.keys import HIGHEST_SHIFT, LOWEST_SHIFT, shifts_of_weights
 from musegan.data.packed import PackedDataset
-from musegan.data.pages import Pages
 from musegan.ops import gather_phrases
 from musegan.roll import Roll, RollSpec
 from musegan.seeding import generator_for
 
 _CHUNK = 512    # phrases looked at together; another number could round keys that are equally likely another way
-_TRIM_EVERY = 8    # phrases
 _N_SHIFTS = HIGHEST_SHIFT - LOWEST_SHIFT + 1
 
 
@@ -52,7 +49,7 @@ class Phrases:
 
     def __init__(self, dataset: PackedDataset, starts: Tensor, n_bars: int, normalize_key: bool, min_tracks: int = 1):
         self.dataset, self.n_bars, spec = dataset, n_bars, dataset.spec
-        self._map()
+        self._orders: dict[tuple[int, int], Tensor] = {}
         frame_counts, onset_counts = (
             torch.zeros(_N_SHIFTS, spec.n_tracks, spec.n_pitches, dtype=torch.int64) for _ in range(2)
         )    # [12, K, P], before the move
@@ -60,7 +57,7 @@ class Phrases:
         for chunk in starts.split(_CHUNK):
             # Bars are counted once, however many phrases they are part of.
             bars, place = torch.unique(chunk[:, None] + torch.arange(n_bars), return_inverse=True)    # [m], [n, B]
-            frame, onset = (pitch_counts(self._bars(plane, bars), spec.n_pitches) for plane in self._planes)  # [m, K, P]
+            frame, onset = (pitch_counts(self._bars(plane, bars), spec.n_pitches) for plane in Roll._fields)    # [m, K, P]
             lowest, highest = _pitch_range(frame)
             lowest, highest = lowest[place].amin(1), highest[place].amax(1)    # [n, K]
             keep = (highest >= 0).sum(1) >= min_tracks
@@ -85,42 +82,24 @@ class Phrases:
         return len(self.starts)
 
     def __getstate__(self) -> dict:
-        """What another process needs; it maps the data set itself."""
-        return {name: value for name, value in vars(self).items() if name not in ("_planes", "_pages", "_orders")}
+        """What another process needs; it opens the data set itself."""
+        return vars(self) | {"_orders": {}}
 
-    def __setstate__(self, state: dict) -> None:
-        vars(self).update(state)
-        self._map()
-
-    def _map(self) -> None:
-        shards = self.dataset._shards
-        self._planes = Roll([shard.frame for shard in shards], [shard.onset for shard in shards])
-        self._pages = Pages([*self._planes.frame, *self._planes.onset])
-        self._orders: dict[tuple[int, int], Tensor] = {}
-
-    def _bars(self, shards: list[Tensor], bars: Tensor) -> Tensor:
-        """A plane of some bars [m] int64, ascending: [m, K, T, bytes] uint8."""
+    def _bars(self, plane: str, bars: Tensor) -> Tensor:
+        """Bars [m] int64 of a plane, ascending: [m, K, T, bytes] uint8."""
+        shards, bars = self._bits(plane, bars, 1)
+        if len(shards) == 1:
+            return shards[0] if len(bars) == len(shards[0]) else shards[0][bars]
         first_bars = torch.tensor([0, *map(len, shards)]).cumsum(0)
         limits = torch.searchsorted(bars, first_bars).tolist()    # of each shard's part of the bars
-        parts = [
-            shard[bars[start:stop] - first]
-            for shard, first, start, stop in zip(shards, first_bars.tolist(), limits, limits[1:]) if start < stop
-        ]
-        self._pages.trim()
-        return torch.cat(parts) if parts else shards[0][:0]
+        parts = zip(shards, first_bars.tolist(), limits, limits[1:])
+        return torch.cat([shard[bars[start:stop] - first] for shard, first, start, stop in parts])
 
-    def _copied(self, shards: list[Tensor], starts: Tensor) -> list[Tensor]:
-        """The bars of some phrases [N] int64, one after the other, as the one shard of a plane: [N * B, K, T, bytes]."""
-        first_bars = [0, *accumulate(map(len, shards))]
-        bits = shards[0].new_empty(len(starts) * self.n_bars, *shards[0].shape[1:])
-        for i, start in enumerate(starts.tolist()):
-            shard = bisect_right(first_bars, start) - 1
-            place = start - first_bars[shard]
-            bits[i * self.n_bars : (i + 1) * self.n_bars] = shards[shard][place : place + self.n_bars]
-            if i % _TRIM_EVERY == _TRIM_EVERY - 1:
-                self._pages.trim()
-        self._pages.trim()
-        return [bits]
+    def _bits(self, plane: str, starts: Tensor, n_bars: int) -> tuple[list[Tensor], Tensor]:
+        """Shards of a plane that hold the bars from each of `starts` [N] on, and where in them these are."""
+        if isinstance(self.dataset, FolderDataset) and self.dataset.is_large:
+            return [self.dataset.read_bars(plane, starts, n_bars)], torch.arange(len(starts)) * n_bars
+        return [getattr(shard, plane) for shard in self.dataset._shards], starts
 
     def cell_counts_within(self, semitones: int) -> Tensor:
         """[K, P] `cell_counts`, summed over moves by every number of semitones from -`semitones` to `semitones`."""
@@ -156,13 +135,13 @@ class Phrases:
         Returns:
             Planes [N, K, B, T, P], or the frame plane.
         """
-        spec, planes = self.dataset.spec, self._planes.frame if frame_only else self._planes
-        starts, move = self.starts[index], self._move(index, semitones)
+        spec, move = self.dataset.spec, self._move(index, semitones)
         is_drum = [track.is_drum for track in spec.tracks]
-        if self._pages.are_many:
-            planes = self._copied(planes, starts) if frame_only else planes.map(lambda p: self._copied(p, starts))
-            starts = torch.arange(len(starts)) * self.n_bars
-        return gather_phrases(planes, starts, self.n_bars, spec.n_pitches, move, is_drum, dtype)
+        planes = [
+            gather_phrases(*self._bits(plane, self.starts[index], self.n_bars), self.n_bars, spec.n_pitches, move, is_drum, dtype)
+            for plane in (("frame",) if frame_only else Roll._fields)
+        ]
+        return planes[0] if frame_only else Roll(*planes)
 
     def batch(
         self,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from musegan.data.loader import Batches, Loader, MappedDataset
-from musegan.data.packed import DatasetError
+from musegan.data.folder import FolderDataset
+from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError
 
@@ -24,7 +24,7 @@ SIZE, SEED = 6, 11
 
 @pytest.fixture(scope="module")
 def phrases(songs_folder):
-    dataset = MappedDataset.open(songs_folder)
+    dataset = FolderDataset.open(songs_folder)
     return Phrases(dataset, dataset.phrase_starts(2)[:40], 2, normalize_key=True)
 
 
@@ -113,18 +113,6 @@ def test_processes_share_the_mapped_files(phrases, songs_folder, method):
     assert not any(shard.frame.is_shared() or shard.onset.is_shared() for shard in phrases.dataset._shards)
 
 
-def test_a_data_set_that_has_changed_is_not_mapped_again(songs_folder, tmp_path):
-    shard = songs_folder / "shard-00000.safetensors"
-    (tmp_path / shard.name).write_bytes(shard.read_bytes())
-    function, arguments = MappedDataset.open(tmp_path).__reduce__()
-    assert function(*arguments).n_bars == MappedDataset.open(songs_folder).n_bars
-    with pytest.raises(DatasetError, match="has changed since it was opened"):
-        function(arguments[0], arguments[1] + 1, *arguments[2:])
-    (tmp_path / shard.name).unlink()
-    with pytest.raises(DatasetError, match="is not a data set"):
-        function(*arguments)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_processes_end_when_an_exception_leaves_the_block(phrases, method):
     with pytest.raises(KeyboardInterrupt) as caught, Loader(batches(phrases, process_facts), range(100), 2, method) as loader:
@@ -172,7 +160,7 @@ def test_a_training_process_that_is_killed_leaves_none(songs_folder, tmp_path):
 import sys, time
 from tests.data.test_loader import *
 if __name__ == "__main__":
-    dataset = MappedDataset.open({str(songs_folder)!r})
+    dataset = FolderDataset.open({str(songs_folder)!r})
     phrases = Phrases(dataset, dataset.phrase_starts(2)[:40], 2, normalize_key=True)
     with Loader(batches(phrases, process_facts), range(1000), 2) as loader:
         print(*{{next(loader)[0] for _ in range(2)}}, flush=True)
