@@ -30,12 +30,19 @@ class DataConfig:
     """Phrases in which fewer tracks sound are not trained on."""
     normalize_key: bool = True
     """Move each phrase to C major or A minor; what is generated is moved back by a real phrase's shift."""
+    transpose_semitones: int = 0
+    """Each phrase of a batch is moved up or down by up to this many semitones at random, drums left where they are."""
+    track_dropout: float = 0.0
+    """Probability in [0, 1] with which each sounding track of a phrase is silenced; the last one never is."""
     validation_share: float = 0.15
     """Share of the pieces held out to choose the best snapshot, in (0, 1)."""
 
     def __post_init__(self):
         _check(self, "n_bars", at_least=1)
         _check(self, "min_tracks", at_least=1)
+        _check(self, "transpose_semitones", at_least=0)
+        if not 0 <= self.track_dropout <= 1:
+            raise UserError(f"data.track_dropout must lie in [0, 1]: got {self.track_dropout}")
         if not 0 < self.validation_share < 1:
             raise UserError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
 
@@ -94,12 +101,15 @@ class TrainConfig:
     """Steps between checkpoints."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: a GPU where there is one."""
+    workers: int = 0
+    """Processes that make batches ahead of time; 0 makes them in the training process. The batches are the same."""
 
     def __post_init__(self):
         _check(self, "steps", at_least=1)
         _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
         _check(self, "transpose_range", at_least=0)
         _check(self, "penalty_weight", at_least=0)
+        _check(self, "workers", at_least=0)
         for name in ("penalty_every", "validate_every", "validation_samples", "checkpoint_every"):
             _check(self, name, at_least=1)
         if not self.learning_rate > 0:

@@ -64,6 +64,24 @@ def test_ctrl_c_saves_and_ends_with_130(songs_folder, tmp_path):
     assert run.load_checkpoint()["step"] >= 5
 
 
+def test_ctrl_c_reaches_loader_processes_too_and_still_saves(songs_folder, tmp_path):
+    """A terminal sends it to all of them. Nothing is left behind, and what was saved goes on without them."""
+    run = RunFolder(tmp_path / "run")
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5", "--train.validate_every=100000"]
+    process = subprocess.Popen(command(*options, "--train.workers=2", "--out", run.path), stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    wait_for(run.checkpoint, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said and "Traceback" not in said and "Interrupt" not in said
+    with pytest.raises(ProcessLookupError):    # no process of the group is left
+        os.killpg(process.pid, 0)
+    step = run.load_checkpoint()["step"]
+    assert step >= 5
+    assert train("--out", run.path, "--resume", "--train.workers=0", f"--train.steps={step + 1}") == 0
+
+
 def test_dry_run_prints_and_writes_nothing(tmp_path, capsys):
     assert train("--config", "band", "--train.steps=7", "--out", tmp_path / "run", "--dry-run") == 0
     out = capsys.readouterr().out
@@ -86,6 +104,9 @@ def test_help_explains_every_key(capsys):
     (["--train.steps=0"], "train.steps must be at least 1: got 0"),
     (["--data.validation_share=1.5"], "data.validation_share must lie between 0 and 1: got 1.5"),
     (["--data.dataset=nowhere"], "no folder 'nowhere'"),
+    (["--train.workers=-1"], "train.workers must be at least 0: got -1"),
+    (["--data.track_dropout=1.5"], "data.track_dropout must lie in [0, 1]: got 1.5"),
+    (["--data.transpose_semitones=-2"], "data.transpose_semitones must be at least 0: got -2"),
     (["--train.device=abacus"], "train.device must be auto, cpu or cuda: got 'abacus'"),
     (["--model.mono_tracks=[organ]"], "mono_tracks: no pitched track named ['organ']"),
     (["--resume"], "holds no run"),

@@ -1,1 +1,1 @@
-"""What data sets hold and what reading them loses: `python -m benchmarks.data.reading FOLDER`, `.losses FOLDER`."""
+"""Speed and memory of the way from files to batches, and what it loses: `reading`, `losses`, `preparation`, `loader`."""

@@ -38,7 +38,12 @@ def key_shifts(frame: Tensor, spec: RollSpec) -> Tensor:
     Returns:
         [N] int64 semitones in [-5, 6]; 0 for a phrase without pitched notes.
     """
-    weights = pitch_class_weights(frame, spec).double()
+    return shifts_of_weights(pitch_class_weights(frame, spec))
+
+
+def shifts_of_weights(weights: Tensor) -> Tensor:
+    """`key_shifts` of phrases whose `pitch_class_weights` [N, 12] are known: [N] int64."""
+    weights = weights.double()
     # Minor profiles are rotated so that row s of both is the key s semitones above C major / A minor.
     profiles = torch.tensor([_MAJOR, _MINOR], dtype=torch.float64)
     profiles = (profiles - profiles.mean(1, keepdim=True)) / profiles.std(1, keepdim=True)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from musegan.config import Config
+from musegan.data.loader import Batches, Loader
 from musegan.data.packed import PackedDataset, split_pieces
-from musegan.data.phrases import Phrases
+from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png
 from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
@@ -73,7 +74,8 @@ def train(
     progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
 
     # Networks
-    layout = Layout.fit(training.cell_counts, dataset.spec, tuple(config.model.mono_tracks))
+    cell_counts = training.cell_counts_within(config.data.transpose_semitones)
+    layout = Layout.fit(cell_counts, dataset.spec, tuple(config.model.mono_tracks))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(settings.seed, "weights"))
         generator, discriminator = build(config.model, layout, config.data.n_bars, **_facts(training, layout))
@@ -95,12 +97,17 @@ def train(
     writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
     progress.start(step, settings.steps)
 
-    with writer, open(run.metrics, "a", buffering=1) as log:
+    # Batches, from that step on
+    augmentation = Augmentation(config.data.transpose_semitones, config.data.track_dropout)
+    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=layout.crop)
+    loader = Loader(batches, range(step, settings.steps), settings.workers)
+
+    with writer, open(run.metrics, "a", buffering=1) as log, loader:
         stopping = False
         while step < settings.steps and not stopping:
             # One batch, one augmentation, one set of latents
             started = time.perf_counter()
-            music = layout.crop(training.batch(step, settings.seed, settings.batch_size)).to(device).float()
+            music = next(loader).to(device).float()
             latents = _latents(generator, settings.batch_size, settings.seed, step).to(device)
             view = _augmentation(settings.seed, step, settings.transpose_range, config.data.n_bars)
             step += 1
