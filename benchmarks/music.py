@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from musegan import resources
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.roll import Roll

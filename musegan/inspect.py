@@ -21,7 +21,7 @@ from musegan.cli import run
 from musegan.data.events import Song, SongError
 from musegan.data.excerpt import excerpt, first_bars
 from musegan.data.facts import event_rows, pitch_name, song_facts
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.reading import read_songs
 from musegan.data.sources import ARRAY_SUFFIXES, MIDI_SUFFIXES, Source, find_sources
 from musegan.errors import UserError

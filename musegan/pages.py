@@ -17,7 +17,7 @@ import torch
 
 from musegan import __version__
 from musegan.data.facts import drum_name, pitch_name, program_name
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.report import Report
 from musegan.data.statistics import MAX_NOTES_IN_BAR, PHRASE_BARS, Statistics, count, examples
 from musegan.export.png import PALETTE, figure

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from musegan.cli import run
 from musegan.data.cluster import run_on_ray
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import PAGE_NAME, Rules, part_folder, prepare
 from musegan.data.processes import run_in_processes
 from musegan.data.report import Report

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from musegan import cli, config, info, resources
 from musegan.config import Config
-from musegan.data.folder import FolderDataset
-from musegan.data.packed import SHARD_PATTERN, PackedDataset
+from musegan.data.dataset import PackedDataset
+from musegan.data.packed import SHARD_PATTERN
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
@@ -81,7 +81,7 @@ def _dataset(name: str, run: RunFolder) -> PackedDataset:
     """The data set in a folder, or an embedded one, which is prepared once for the run."""
     embedded = name in resources.dataset_names()
     if Path(name).is_dir() and not (embedded and not any(Path(name).glob(SHARD_PATTERN))):
-        return FolderDataset.open(Path(name))
+        return PackedDataset.open(Path(name))
     if not embedded:
         raise UserError(
             f"data.dataset: no folder {name!r}, and no embedded data set of that name; there are "
@@ -91,7 +91,7 @@ def _dataset(name: str, run: RunFolder) -> PackedDataset:
         print(f"Preparing the embedded data set {name!r} ...", file=sys.stderr)
         report = prepare([resources.dataset_path(name)], run.data, Rules(PRESETS["lpd5"]))
         print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars", file=sys.stderr)
-    return FolderDataset.open(run.data)
+    return PackedDataset.open(run.data)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from musegan import cli, inspect, resources
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from tests.data.songs import midi
 from tests.data.test_facts import song
 

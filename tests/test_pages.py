@@ -11,7 +11,7 @@ from PIL import Image
 
 from musegan import cli, pages
 from musegan.data.grid import Grid
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS

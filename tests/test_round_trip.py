@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.export import write_midi

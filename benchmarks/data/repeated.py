@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.music import SPEC
+from benchmarks.music import BAND
 from musegan import resources
 from musegan.data.bars import Bars
-from musegan.data.packed import SHARD_PATTERN, PackedDataset, ShardWriter, pack
-from musegan.data.preparation import prepare
+from musegan.data.dataset import PackedDataset
+from musegan.data.packed import SHARD_PATTERN, ShardWriter, pack
+from musegan.data.preparation import Rules, prepare
 
 
 def write_repeated(folder: Path, music: Path | None, n_phrases: int, n_bars: int, apart: bool) -> None:
@@ -33,7 +34,7 @@ def write_repeated(folder: Path, music: Path | None, n_phrases: int, n_bars: int
         writer, n_written = ShardWriter(folder, source.spec), 0
         for semitones in itertools.chain.from_iterable((move, -move) if move else (0,) for move in itertools.count()):
             for name, bars in _pieces(source, semitones, n_bars, apart):
-                writer.add(pack(f"{name} {semitones:+d}", bars))
+                writer.add(pack(f"{name} {semitones:+d}", [bars], source.spec, "keep"))
                 runs = np.split(bars.bar_numbers, np.flatnonzero(np.diff(bars.bar_numbers) != 1) + 1)
                 n_written += sum(max(0, len(run) - n_bars + 1) for run in runs)
                 if n_written >= n_phrases:
@@ -44,15 +45,15 @@ def write_repeated(folder: Path, music: Path | None, n_phrases: int, n_bars: int
 def _open(music: Path | None, prepared: Path) -> PackedDataset:
     if music is not None and any(music.glob(SHARD_PATTERN)):
         return PackedDataset.open(music)
-    prepare([music or resources.dataset_path("freedoom")], prepared, SPEC)
+    prepare([music or resources.dataset_path("freedoom")], prepared, Rules(BAND))
     return PackedDataset.open(prepared)    # stays mapped when the files are gone
 
 
 def _pieces(source: PackedDataset, semitones: int, n_bars: int, apart: bool) -> Iterator[tuple[str, Bars]]:
     """Names and bars of all pieces in another key."""
-    starts, length = (source.phrase_starts(n_bars), n_bars) if apart else (torch.arange(source.n_bars), 1)
+    starts, length = (source.phrase_starts(n_bars), n_bars) if apart else (source.phrase_starts(1), 1)
     piece = source.piece_of(starts)
-    follows = torch.zeros(source.n_bars + 1, dtype=torch.bool)
+    follows = torch.zeros(len(source.tempo_bpm) + 1, dtype=torch.bool)
     follows[source.phrase_starts(2) + 1] = True    # the bar before, in one run
     for i, name in enumerate(source.pieces):
         own = starts[piece == i]
@@ -63,4 +64,5 @@ def _pieces(source: PackedDataset, semitones: int, n_bars: int, apart: bool) -> 
         bars = (own[:, None] + torch.arange(length)).flatten()
         gap = torch.arange(len(bars)) % length == 0 if apart else ~follows[bars]
         numbers = (torch.arange(len(bars)) + gap.long().cumsum(0)).numpy()    # one is left out before each run
-        yield name, Bars(*planes, source.tempo_bpm[bars].numpy(), numbers)
+        frame, onset = (np.packbits(plane, axis=-1) for plane in planes)
+        yield name, Bars(frame, onset, source.tempo_bpm[bars].numpy(), numbers, sounding=frame.any((2, 3)))

@@ -20,15 +20,16 @@ def main(folder: str, n_bars: int, batch_size: int, dtype_name: str, mapped: boo
     import torch
 
     facts["torch"] = resident_bytes()
-    from musegan.data import folder as folders
+    from musegan.data import plane_files
+    from musegan.data.dataset import PackedDataset
     from musegan.data.loader import Batches, Loader
     from musegan.data.phrases import Augmentation, Phrases
 
     if mapped:
-        folders.MAX_MAPPED_BYTES = sys.maxsize
+        plane_files.MAX_MAPPED_BYTES = sys.maxsize
     facts["imports"] = resident_bytes()
     torch.set_num_threads(1)
-    dataset = folders.FolderDataset.open(folder)
+    dataset = PackedDataset.open(folder)
     phrases = Phrases(dataset, dataset.phrase_starts(n_bars), n_bars, normalize_key=True)
     facts["phrases"] = resident_bytes()
     batches = Batches(phrases, batch_size, 0, augmentation=Augmentation(5), dtype=getattr(torch, dtype_name))

@@ -14,7 +14,8 @@ A data set is a folder of `shard-00000.safetensors`, ... Each shard can be under
 The header's one metadata entry, "musegan", is JSON: format, version, spec, pieces. (One entry, because safetensors
 writes several in random order, and equal music must give equal files.)
 
-A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own.
+A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own. `dataset.py`
+reads what this module writes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -37,11 +37,10 @@ from torch import Tensor
 from musegan.data.bars import Bars
 from musegan.errors import UserError
 from musegan.files import atomic_write
-from musegan.ops import gather_phrases, notes
+from musegan.ops import notes
 from musegan.roll import Roll, RollSpec
 
 SHARD_PATTERN = "shard-*.safetensors"
-PART_NAME = re.compile(r"part-(\d+)-of-(\d+)")
 MAX_SHARD_BARS = 1 << 14    # 29 MB at 5 tracks of 16 steps, 87 MB at 48
 _FORMAT, _VERSION, _KEY = "musegan-bars", 2, "musegan"
 _DIGEST_BYTES = 16
@@ -174,9 +173,9 @@ def read_pieces(path: Path) -> Iterator[Piece]:
     """The pieces of a shard, as they were written (but for `lowest`, which is -1). Their arrays are mapped, not read.
 
     Raises:
-        DatasetError: see `PackedDataset.open`.
+        DatasetError: it is corrupt, of another version, or its tensors do not fit each other; names file and reason.
     """
-    shard = _read_shard(path)
+    shard = read_shard(path)
     columns = [getattr(shard, name).numpy() for name in _DATA]
     offsets, first_bar, digests = shard.run_offsets.numpy(), shard.run_first_bar.numpy(), shard.digests.numpy()
     runs = np.searchsorted(shard.run_pieces.numpy(), np.arange(len(shard.pieces) + 1))
@@ -188,7 +187,9 @@ def read_pieces(path: Path) -> Iterator[Piece]:
         yield Piece(name, *rows, run_offsets, first_bar[own.start : own.stop - 1], digests[index].tobytes(), -1)
 
 
-class _Shard(NamedTuple):
+class Shard(NamedTuple):
+    """A shard's tensors, mapped from its file, and its header; see the head of this module."""
+
     frame: Tensor
     onset: Tensor
     tempo_bpm: Tensor
@@ -200,13 +201,13 @@ class _Shard(NamedTuple):
     pieces: list[str]
 
 
-def _read_shard(path: Path) -> _Shard:
+def read_shard(path: Path) -> Shard:
     """Maps a shard and checks all but the music itself.
 
     Raises:
-        DatasetError: see `PackedDataset.open`.
+        DatasetError: it is corrupt, of another version, or its tensors do not fit each other; names file and reason.
     """
-    names = _Shard._fields[:7]
+    names = Shard._fields[:7]
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "null"))
@@ -220,14 +221,14 @@ def _read_shard(path: Path) -> _Shard:
                 raise ValueError(f"no tensor {min(missing)!r}")
             tensors = [file.get_tensor(name) for name in names]
         spec = RollSpec.from_json(json.dumps(header.get("spec")))
-        shard = _Shard(*tensors, spec, header.get("pieces"))
+        shard = Shard(*tensors, spec, header.get("pieces"))
         _check_shard(shard)
     except (OSError, ValueError, SafetensorError) as err:
         raise DatasetError(f"{path}: {err}") from err
     return shard
 
 
-def _check_shard(shard: _Shard) -> None:
+def _check_shard(shard: Shard) -> None:
     spec, pieces = shard.spec, shard.pieces
     if not isinstance(pieces, list) or not all(isinstance(name, str) for name in pieces):
         raise ValueError("the list of pieces is damaged")
@@ -255,140 +256,3 @@ def _check_shard(shard: _Shard) -> None:
         raise ValueError("run_pieces must ascend")
     if not bool((torch.isfinite(shard.tempo_bpm) & (shard.tempo_bpm > 0)).all()):
         raise ValueError("tempo_bpm must be positive")
-
-
-class PackedDataset:
-    """The bars of a folder of shards, one after the other; made by `PackedDataset.open`.
-
-    Bars are counted through all shards in the order of their names. Of pieces with one digest the first is used.
-    """
-
-    def __init__(self, shards: list[_Shard]):
-        self._shards = shards
-        self.spec: RollSpec = shards[0].spec
-        """What the rolls mean."""
-        first_bars = list(accumulate((len(shard.frame) for shard in shards), initial=0))
-        first_pieces = list(accumulate((len(shard.pieces) for shard in shards), initial=0))
-        names = [name for shard in shards for name in shard.pieces]
-        used = _first_of_each(np.concatenate([shard.digests.numpy() for shard in shards]))
-        self.pieces: list[str] = [name for name, is_used in zip(names, used.tolist()) if is_used]
-        """Names of the pieces that are used."""
-        self.n_duplicates: int = len(names) - len(self.pieces)
-        """Pieces that are not, because an earlier one is the same."""
-        self.tempo_bpm: Tensor = torch.cat([shard.tempo_bpm for shard in shards])
-        """[rows] float32, by the row of a bar: see `phrase_starts`."""
-        index = torch.from_numpy(np.where(used, np.cumsum(used) - 1, -1))
-        self._run_stops = torch.cat([s.run_offsets[1:] + first for s, first in zip(shards, first_bars)])
-        self._run_pieces = index[torch.cat([s.run_pieces + first for s, first in zip(shards, first_pieces)])]
-        self._run_first_bars = torch.cat([shard.run_first_bar for shard in shards])
-        lengths = self._run_stops.diff(prepend=torch.zeros(1, dtype=torch.int64))
-        self.n_bars: int = int(lengths[self._run_pieces >= 0].sum())
-        """Bars of these pieces."""
-
-    @classmethod
-    def open(cls, folder: str | Path) -> PackedDataset:
-        """Maps the shards of a folder, or of the parts in it; reads their headers only.
-
-        Raises:
-            DatasetError: no folder, no shard in it, a part of several is missing, or a shard is corrupt, of another
-                version, its tensors do not fit each other or its spec differs from the first shard's; names file and
-                reason.
-        """
-        folder = Path(folder)
-        paths = [path for part in (folder, *_parts(folder)) for path in sorted(part.glob(SHARD_PATTERN))]
-        if not paths:
-            reason = "holds no shard-*.safetensors" if folder.is_dir() else "there is no such folder"
-            raise DatasetError(f"{folder} is not a data set: {reason} (make one with `musegan prepare`)")
-        shards = [_read_shard(path) for path in paths]
-        for path, shard in zip(paths, shards):
-            if shard.spec != shards[0].spec:
-                raise DatasetError(f"{path}: its spec differs from that of {paths[0].name}")
-        return cls(shards)
-
-    def phrase_starts(self, n_bars: int) -> Tensor:
-        """First bars of all phrases: every bar whose `n_bars` bars lie within one run of a piece that is used.
-
-        Returns:
-            [n] int64 rows, ascending: a bar's row counts the bars of all shards, used or not.
-        """
-        starts = torch.arange(len(self.tempo_bpm))
-        run = torch.searchsorted(self._run_stops, starts, right=True)
-        return starts[(starts + n_bars <= self._run_stops[run]) & (self._run_pieces[run] >= 0)]
-
-    def piece_of(self, starts: Tensor) -> Tensor:
-        """Index in `pieces` of the piece that each bar [n] int64 belongs to: [n] int64; -1 for one not used."""
-        return self._run_pieces[torch.searchsorted(self._run_stops, starts, right=True)]
-
-    def bar_numbers(self, rows: Tensor) -> Tensor:
-        """Numbers that bars [n] int64 have in their pieces, from 0: [n] int64."""
-        run = torch.searchsorted(self._run_stops, rows, right=True)
-        run_starts = torch.cat([torch.zeros(1, dtype=torch.int64), self._run_stops[:-1]])
-        return self._run_first_bars[run] + rows - run_starts[run]
-
-    def roll(self, starts: Tensor, n_bars: int, semitones: Tensor | None = None) -> Roll:
-        """Reads phrases.
-
-        Args:
-            starts: [N] int64 first bars, as `phrase_starts` gives them.
-            n_bars: B.
-            semitones: [N] int64, how far the pitched tracks of each phrase are moved up; what leaves the pitch range
-                is cut.
-        Returns:
-            Planes [N, K, B, T, P] bool.
-        Raises:
-            IndexError: a phrase leaves the data set.
-        """
-        planes = Roll([shard.frame for shard in self._shards], [shard.onset for shard in self._shards])
-        is_drum = [track.is_drum for track in self.spec.tracks]
-        return gather_phrases(planes, starts, n_bars, self.spec.n_pitches, semitones, is_drum)
-
-
-def _first_of_each(digests: np.ndarray) -> np.ndarray:
-    """[pieces] bool, True where no earlier piece has the same digest [pieces, 16]."""
-    first = np.zeros(len(digests), bool)
-    first[np.unique(np.ascontiguousarray(digests).view(np.uint64), axis=0, return_index=True)[1]] = True
-    return first
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The parts of a data set made in parts, in order; [] for any other folder.
-
-    Raises:
-        DatasetError: some are missing, they are of different numbers, or shards lie beside them.
-    """
-    found = {path: match for path in sorted(folder.glob("part-*-of-*")) if (match := PART_NAME.fullmatch(path.name))}
-    if not found:
-        return []
-    if any(folder.glob(SHARD_PATTERN)):
-        raise DatasetError(f"{folder} holds shards beside its parts, as two data sets in one folder would")
-    counts = {int(match[2]) for match in found.values()}
-    if len(counts) > 1:
-        raise DatasetError(f"{folder} mixes parts of {' and of '.join(map(str, sorted(counts)))}")
-    if missing := sorted(set(range(1, counts.pop() + 1)) - {int(match[1]) for match in found.values()}):
-        names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-        raise DatasetError(f"{folder} lacks {len(missing)} of its parts: {names}")
-    return sorted(found, key=lambda path: int(found[path][1]))
-
-
-def split_pieces(names: list[str], validation_share: float) -> tuple[list[int], list[int]]:
-    """Divides pieces into training and validation by a hash of their names.
-
-    A piece keeps its side when others come or go. Where the hash leaves validation empty, or training, the piece
-    nearest to the border moves over, if there are two pieces.
-
-    Args:
-        names: of the pieces.
-        validation_share: in [0, 1]; 0 gives no validation.
-    Returns:
-        Indices of the training and of the validation pieces, ascending.
-    Raises:
-        ValueError: the share is out of range.
-    """
-    if not 0 <= validation_share <= 1:
-        raise ValueError(f"validation_share must be 0 to 1: got {validation_share}")
-    place = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 for name in names]
-    order = sorted(range(len(names)), key=lambda i: (place[i], names[i]))
-    n_validation = bisect_right([place[i] for i in order], validation_share)
-    if len(names) > 1 and 0 < validation_share < 1:
-        n_validation = min(max(n_validation, 1), len(names) - 1)
-    return sorted(order[n_validation:]), sorted(order[:n_validation])

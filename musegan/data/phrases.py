@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from musegan.data.counts import pitch_counts
-from musegan.data.folder import FolderDataset
 from musegan.data.keys import HIGHEST_SHIFT, LOWEST_SHIFT, shifts_of_weights
-from musegan.data.packed import PackedDataset
-from musegan.ops import gather_phrases
+from musegan.data.dataset import PackedDataset
 from musegan.roll import Roll, RollSpec
 from musegan.seeding import generator_for
 
@@ -87,19 +85,13 @@ class Phrases:
 
     def _bars(self, plane: str, bars: Tensor) -> Tensor:
         """Bars [m] int64 of a plane, ascending: [m, K, T, bytes] uint8."""
-        shards, bars = self._bits(plane, bars, 1)
+        shards, bars = self.dataset.bits(plane, bars, 1)
         if len(shards) == 1:
             return shards[0] if len(bars) == len(shards[0]) else shards[0][bars]
         first_bars = torch.tensor([0, *map(len, shards)]).cumsum(0)
         limits = torch.searchsorted(bars, first_bars).tolist()    # of each shard's part of the bars
         parts = zip(shards, first_bars.tolist(), limits, limits[1:])
         return torch.cat([shard[bars[start:stop] - first] for shard, first, start, stop in parts])
-
-    def _bits(self, plane: str, starts: Tensor, n_bars: int) -> tuple[list[Tensor], Tensor]:
-        """Shards of a plane that hold the bars from each of `starts` [N] on, and where in them these are."""
-        if isinstance(self.dataset, FolderDataset) and self.dataset.is_large:
-            return [self.dataset.read_bars(plane, starts, n_bars)], torch.arange(len(starts)) * n_bars
-        return [getattr(shard, plane) for shard in self.dataset._shards], starts
 
     def cell_counts_within(self, semitones: int) -> Tensor:
         """[K, P] `cell_counts`, summed over moves by every number of semitones from -`semitones` to `semitones`."""
@@ -135,12 +127,8 @@ class Phrases:
         Returns:
             Planes [N, K, B, T, P], or the frame plane.
         """
-        spec, move = self.dataset.spec, self._move(index, semitones)
-        is_drum = [track.is_drum for track in spec.tracks]
-        planes = [
-            gather_phrases(*self._bits(plane, self.starts[index], self.n_bars), self.n_bars, spec.n_pitches, move, is_drum, dtype)
-            for plane in (("frame",) if frame_only else Roll._fields)
-        ]
+        move, names = self._move(index, semitones), Roll._fields[:1] if frame_only else Roll._fields
+        planes = [self.dataset.plane(name, self.starts[index], self.n_bars, move, dtype) for name in names]
         return planes[0] if frame_only else Roll(*planes)
 
     def batch(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.ops import notes
 
 MAX_BARS = 1 << 14    # counted; of larger data sets a sample of whole runs

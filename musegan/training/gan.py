@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from musegan.config import Config
 from musegan.data.loader import Batches, Loader
-from musegan.data.packed import PackedDataset, split_pieces
+from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png

@@ -16,7 +16,7 @@ from musegan.data.bars import cut_bars
 from musegan.data.events import from_multitrack
 from musegan.data.keys import key_shifts, transpose
 from musegan.data.midi import load_midi, read_midi
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS, Feed, Preset
 from musegan.ops.notes import notes, roll_from_notes

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from musegan.data.folder import FolderDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError
@@ -24,7 +24,7 @@ SIZE, SEED = 6, 11
 
 @pytest.fixture(scope="module")
 def phrases(songs_folder):
-    dataset = FolderDataset.open(songs_folder)
+    dataset = PackedDataset.open(songs_folder)
     return Phrases(dataset, dataset.phrase_starts(2)[:40], 2, normalize_key=True)
 
 
@@ -160,7 +160,7 @@ def test_a_training_process_that_is_killed_leaves_none(songs_folder, tmp_path):
 import sys, time
 from tests.data.test_loader import *
 if __name__ == "__main__":
-    dataset = FolderDataset.open({str(songs_folder)!r})
+    dataset = PackedDataset.open({str(songs_folder)!r})
     phrases = Phrases(dataset, dataset.phrase_starts(2)[:40], 2, normalize_key=True)
     with Loader(batches(phrases, process_facts), range(1000), 2) as loader:
         print(*{{next(loader)[0] for _ in range(2)}}, flush=True)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from musegan.data import packed
-from musegan.data.packed import DatasetError, PackedDataset, ShardWriter, pack, read_pieces, split_pieces, write_shard
+from musegan.data.dataset import PackedDataset, split_pieces
+from musegan.data.packed import DatasetError, ShardWriter, pack, read_pieces, write_shard
 from musegan.roll import PRESETS, RollSpec
 from tests.data.songs import bars_of, unpacked
 
@@ -104,7 +105,7 @@ def test_shards_are_filled_and_pieces_stay_whole(tmp_path, monkeypatch):
         writer.add(piece(name, range(n_bars), seed))
     writer.close()
     shards = sorted(tmp_path.iterdir())
-    opened = [packed._read_shard(path) for path in shards]
+    opened = [packed.read_shard(path) for path in shards]
     assert [shard.pieces for shard in opened] == [["a", "b"], ["c"], ["d"], ["e"]]
     assert PackedDataset.open(tmp_path).n_bars == 16
 

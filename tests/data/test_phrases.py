@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from musegan.data.bars import Bars
+from musegan.data.dataset import PackedDataset
 from musegan.data.keys import key_shifts, transpose
-from musegan.data.packed import PackedDataset, pack, write_shard
+from musegan.data.packed import pack, write_shard
 from musegan.data.phrases import Augmentation, Phrases, silenced_tracks
 from musegan.ops import notes
 from musegan.roll import Roll, RollSpec, Track
 from musegan.seeding import generator_for
+from tests.data.songs import bars_of
 
 SPEC = RollSpec((Track("drums", is_drum=True), Track("piano"), Track("bass")), 3, 4, 30, 21)
 
@@ -25,14 +26,14 @@ def bars(bar_numbers, seed, density=0.02):
     frame = (rng.random(shape) < density) & (rng.random((*shape[:2], 1, 1)) < 0.67)
     onset = frame & (rng.random(shape) < 0.5)
     onset[:, 0] = frame[:, 0]
-    return Bars(frame, onset, np.full(len(bar_numbers), 120, np.float32), np.array(bar_numbers))
+    return bars_of(frame, onset, bar_numbers, np.full(len(bar_numbers), 120, np.float32))
 
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
     """Four pieces in two shards, 60 bars in runs."""
     folder = tmp_path_factory.mktemp("noise")
-    pieces = [pack(name, bars(numbers, seed)) for seed, (name, numbers) in enumerate(
+    pieces = [pack(name, [bars(numbers, seed)], SPEC) for seed, (name, numbers) in enumerate(
         {"a": [*range(20), *range(30, 35)], "b": range(15), "c": range(3), "d": [*range(2), *range(5, 20)]}.items())]
     write_shard(folder / "shard-00000.safetensors", SPEC, pieces[:2])
     write_shard(folder / "shard-00001.safetensors", SPEC, pieces[2:])
@@ -215,7 +216,7 @@ def test_dropout_spares_a_track_that_still_sounds_after_a_move(tmp_path):
     frame = np.zeros((2, 3, 12, 21), bool)
     frame[:, 1, :, 20] = frame[:, 2, :, 0] = True
     write_shard(tmp_path / "shard-00000.safetensors", SPEC, [
-        pack("a", Bars(frame, frame, np.full(2, 120, np.float32), np.arange(2)))])
+        pack("a", [bars_of(frame, frame, range(2))], SPEC)])
     dataset = PackedDataset.open(tmp_path)
     phrases = Phrases(dataset, dataset.phrase_starts(2), 2, normalize_key=False)
     frame = phrases.batch(0, 0, 400, augmentation=Augmentation(3, 1.0)).frame

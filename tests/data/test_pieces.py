@@ -8,7 +8,7 @@ import torch
 
 from musegan import prepare as command
 from musegan.cli import run
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError

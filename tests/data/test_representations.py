@@ -16,7 +16,8 @@ from benchmarks.data import losses, reading
 from musegan.data.bars import Bars, cut_bars
 from musegan.data.events import Notes, Song, TempoMap, bar_lines, from_multitrack, steady_tempo, to_multitrack
 from musegan.data.midi import load_midi
-from musegan.data.packed import PackedDataset, pack, write_shard
+from musegan.data.dataset import PackedDataset
+from musegan.data.packed import pack, write_shard
 from musegan.data.tracks import PRESETS, Feed, Preset
 from musegan.export import write_npz
 from musegan.export.midi import midi_bytes

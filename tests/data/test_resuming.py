@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from musegan.data import preparation, processes
-from musegan.data.packed import DatasetError, PackedDataset
+from musegan.data.dataset import PackedDataset
+from musegan.data.packed import DatasetError
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError

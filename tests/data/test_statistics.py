@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.statistics import PHRASE_BARS, count, examples, runs
 from musegan.data.tracks import PRESETS
