@@ -66,17 +66,19 @@ def cut_bars(song: Song, preset: Preset, max_silence: int | None = None) -> Bars
     spec = preset.spec
     notes, counts = _notes_of_roll(song, preset)
     timeline = _Timeline(song, spec)
-    start, end = timeline.steps(notes.start), timeline.steps(notes.end)
-    is_drum = np.array([track.is_drum for track in spec.tracks])
-    shortest = start + 1
-    end = np.maximum(end, shortest)
-    if is_drum.any():
-        end = np.where(is_drum[notes.track], shortest, end)
+    table = np.zeros((len(notes.start), 5), np.int64)    # as `roll_from_notes` takes it
+    start, end = table[:, 3], table[:, 4]
+    table[:, 1], table[:, 2] = notes.track, notes.pitch
+    start[:], end[:] = timeline.steps(notes.start), timeline.steps(notes.end)
+    np.maximum(end, start + 1, out=end)
+    for k, track in enumerate(spec.tracks):
+        if track.is_drum:
+            np.copyto(end, start + 1, where=notes.track == k)
 
     first, stop = timeline.bars_between(int(start.min()), int(end.max())) if len(start) else (0, 0)
     origin = int(timeline.bar_starts[first])
     n_steps = int(timeline.bar_starts[stop]) - origin
-    table = np.stack([np.zeros_like(start), notes.track, notes.pitch, start - origin, end - origin], axis=1)
+    table[:, 3:] -= origin
     planes = roll_from_notes(
         torch.from_numpy(table), 1, spec.n_tracks, 1, n_steps, spec.n_pitches, packed=True
     )    # [1, K, 1, steps, bytes]

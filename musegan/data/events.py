@@ -152,7 +152,8 @@ def bar_lines(signatures: tuple[Signature, ...], length_ticks: int, ticks_per_qu
     starts = sorted(changes)
     parts = [np.arange(start, stop, changes[start]) for start, stop in zip(starts, [*starts[1:], length_ticks])]
     parts.append(parts[-1][-1:] + changes[starts[-1]])
-    return np.unique(np.floor(np.concatenate(parts) + 0.5).astype(np.int64))
+    lines = np.floor(np.concatenate(parts) + 0.5).astype(np.int64)
+    return lines[np.append(True, lines[1:] > lines[:-1])]
 
 
 def round_half_up(numerator: np.ndarray, denominator: int) -> np.ndarray:

@@ -44,9 +44,8 @@ def load_midi(source: Path | bytes) -> Song:
         raise SongError("damaged MIDI: times overflow")
     index = np.repeat(np.arange(len(tracks)), [len(column["time"]) for column in columns])
     notes = Notes(index, start, start + np.maximum(length, 0), pitch, velocity.clip(1, 127))
-    valid = (pitch >= 0) & (pitch < N_MIDI_PITCHES)
-    if not valid.all():
-        notes = notes.take(valid)
+    if pitch.min() < 0 or pitch.max() >= N_MIDI_PITCHES:
+        notes = notes.take((pitch >= 0) & (pitch < N_MIDI_PITCHES))
     signatures = tuple(Signature(s.time, s.numerator, s.denominator) for s in score.time_signatures)
     last = max(int(notes.end.max(initial=0)), 1)
     return Song(

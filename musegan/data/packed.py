@@ -83,7 +83,8 @@ def pack(name: str, parts: list[Bars], spec: RollSpec, duplicates: Duplicates = 
     if duplicates == "keep":
         digest, lowest = hashlib.sha256(name.encode()).digest()[:_DIGEST_BYTES], -1
     else:
-        digest, lowest = _digest(frame, onset, offsets, spec, duplicates == "drop")
+        used = np.flatnonzero(np.logical_or.reduce([bars.sounding.any(0) for bars in parts]))
+        digest, lowest = _digest(frame, onset, used, offsets, spec, duplicates == "drop")
     return Piece(name, frame, onset, tempo_bpm, offsets, numbers[offsets[:-1]], digest, lowest)
 
 
@@ -92,11 +93,10 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def _digest(
-    frame: np.ndarray, onset: np.ndarray, run_offsets: np.ndarray, spec: RollSpec, transposed: bool
+    frame: np.ndarray, onset: np.ndarray, used: np.ndarray, run_offsets: np.ndarray, spec: RollSpec, transposed: bool
 ) -> tuple[bytes, int]:
-    """A digest of the notes, counted from the lowest pitch if `transposed`; and the lowest pitch's index."""
-    used = np.flatnonzero(frame.any((0, 2, 3)))    # most pieces sound in few tracks
-    planes = (torch.from_numpy(plane[:, used]).transpose(0, 1).unsqueeze(0).contiguous() for plane in (frame, onset))
+    """A digest of the notes of the `used` tracks, counted from the lowest pitch if `transposed`; and that pitch's index."""
+    planes = (torch.from_numpy(np.stack([plane[:, k] for k in used.tolist()])[None]) for plane in (frame, onset))
     table = notes(Roll(*planes), spec.n_pitches).numpy()[:, 1:].astype(np.int32)    # [n, 4] track, pitch, start, end
     table[:, 0] = used[table[:, 0]]
     pitched = ~np.array([track.is_drum for track in spec.tracks])[table[:, 0]]
