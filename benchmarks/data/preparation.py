@@ -13,12 +13,14 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pypianoroll
@@ -48,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=resources.dataset_path("freedoom"))
     parser.add_argument("--files", type=int, default=300, help="files of the first table (default: 300)")
+    parser.add_argument("--repeat", type=int, default=10, help="how often whole calls get each file (default: 10)")
     parser.add_argument("--steps-per-beat", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -55,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(1)
     sources = find_sources([arguments.folder])
     lines = beside_pypianoroll(sources[: arguments.files], rules) + by_stage(sources[: arguments.files], rules)
-    lines += whole_calls(arguments.folder, len(sources), rules, arguments.jobs)
+    lines += whole_calls(sources, arguments.repeat, replace(rules, duplicates="keep"), arguments.jobs)
     facts = {"folder": arguments.folder.name, "steps_per_beat": arguments.steps_per_beat, "torch": torch.__version__,
              "pypianoroll": pypianoroll.__version__, "cpu_level": ops.native_status().cpu_level,
              "machine": platform.machine()}    # fmt: skip
@@ -137,15 +140,26 @@ def by_stage(sources: list[Source], rules: Rules) -> list[dict]:
     return [{"case": "by stage", "way": stage, "ms_per_file": total / len(sources) * 1e3} for stage, total in seconds.items()]
 
 
-def whole_calls(folder: Path, n_files: int, rules: Rules, jobs: int) -> list[dict]:
-    """Whole calls of `prepare` in one process and in several; what starting them costs is told apart."""
-    lines = []
+def whole_calls(sources: list[Source], n_times: int, rules: Rules, jobs: int) -> list[dict]:
+    """Whole calls of `prepare` on each file several times, in one process and in several that take turns.
+
+    What starting processes costs is told apart.
+    """
+    lines, n_files = [], len(sources) * n_times
     processes.FILES_PER_PROCESS = 1    # as many processes as asked for, also where they do not pay
-    for n_jobs in sorted({1, jobs}):
-        seconds = []
-        for _ in range(3):
-            with tempfile.TemporaryDirectory() as out:
-                seconds.append(_time(lambda: prepare([folder], Path(out) / "set", rules, jobs=n_jobs)))
+    seconds_by_jobs: dict[int, list[float]] = {n_jobs: [] for n_jobs in sorted({1, jobs})}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "music"
+        for time_ in range(n_times):
+            (folder / str(time_)).mkdir(parents=True)
+            for index, source in enumerate(sources):
+                (folder / str(time_) / f"{index:05d}{source.suffix}").symlink_to(Path(source.path).resolve())
+        for turn in range(3):
+            for n_jobs, seconds in seconds_by_jobs.items():
+                out = Path(temporary) / f"set-{turn}-{n_jobs}"
+                seconds.append(_time(lambda: prepare([folder], out, rules, jobs=n_jobs)))
+                shutil.rmtree(out)
+    for n_jobs, seconds in seconds_by_jobs.items():
         median = statistics.median(seconds)
         start = _time(lambda: _start(n_jobs)) if n_jobs > 1 else 0.0
         hours = (max(median - start, 1e-9) / n_files * LAKH + start) / 3600

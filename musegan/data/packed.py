@@ -31,7 +31,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from musegan.data.bars import Bars
@@ -166,7 +166,7 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = Tr
         "pieces": [piece.name for piece in pieces],
     }
     with atomic_write(path, sync) as temporary:
-        temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(header, separators=(",", ":"))}))
+        save_file(tensors, temporary, metadata={_KEY: json.dumps(header, separators=(",", ":"))})
 
 
 def read_pieces(path: Path) -> Iterator[Piece]:
