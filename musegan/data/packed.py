@@ -96,7 +96,7 @@ def _digest(
     frame: np.ndarray, onset: np.ndarray, used: np.ndarray, run_offsets: np.ndarray, spec: RollSpec, transposed: bool
 ) -> tuple[bytes, int]:
     """A digest of the notes of the `used` tracks, counted from the lowest pitch if `transposed`; and that pitch's index."""
-    planes = (torch.from_numpy(np.stack([plane[:, k] for k in used.tolist()])[None]) for plane in (frame, onset))
+    planes = (torch.from_numpy(np.ascontiguousarray(plane.swapaxes(0, 1)[used])[None]) for plane in (frame, onset))
     table = notes(Roll(*planes), spec.n_pitches).numpy()[:, 1:].astype(np.int32)    # [n, 4] track, pitch, start, end
     table[:, 0] = used[table[:, 0]]
     pitched = ~np.array([track.is_drum for track in spec.tracks])[table[:, 0]]
