@@ -12,10 +12,11 @@ from multiprocessing import get_context, parent_process
 
 import torch
 
-from musegan.data.sources import Source
+from musegan.data.sources import SCORE_SUFFIXES, Source
 from musegan.errors import UserError
 
 FILES_PER_PROCESS = 1000    # at about a millisecond a file, fewer are read before another process has started
+_FILES_PER_SCORE = 50    # music21 takes so many times as long as a MIDI file takes
 
 RunBlocks = Callable[[Callable[[int, list[Source]], int], dict[int, list[Source]], int], Iterator[int]]
 """Calls a function for each block with its number, in any order and at most some at once; gives what it returns."""
@@ -30,7 +31,9 @@ def run_in_processes(
         UserError: a process was killed from without.
         Exception: what the function raised.
     """
-    n_processes = min(jobs, len(blocks), 1 + sum(map(len, blocks.values())) // FILES_PER_PROCESS)
+    scores = sum(source.suffix in SCORE_SUFFIXES for block in blocks.values() for source in block)
+    n_files = sum(map(len, blocks.values())) + (_FILES_PER_SCORE - 1) * scores
+    n_processes = min(jobs, len(blocks), 1 + n_files // FILES_PER_PROCESS)
     if n_processes <= 1:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)    # ops of some microseconds: waiting for a second thread costs more than it does
