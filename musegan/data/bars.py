@@ -184,9 +184,12 @@ class _Timeline:
         fits = np.abs(lengths - bar_ticks) < 1
         self.fits = np.append(fits, fits[-1])
         self.bars_begin_on_steps = bool((lengths == bar_ticks).all())
+        if self.bars_begin_on_steps:
+            self.bar_starts = np.arange(self.n_bars + 2) * spec.steps_per_bar    # with the end of the one more
+            return
         broken_steps = -(-lengths * self.steps_per_quarter // song.ticks_per_quarter)
         self.bar_steps = np.append(np.where(fits, spec.steps_per_bar, broken_steps), spec.steps_per_bar)
-        self.bar_starts = np.append(0, np.cumsum(self.bar_steps))    # [bars + 2], with the end of the one more
+        self.bar_starts = np.append(0, np.cumsum(self.bar_steps))    # [bars + 2]
 
     def steps(self, ticks: np.ndarray) -> np.ndarray:
         """Steps of the roll nearest to ticks, half up, counted from the downbeat of their bar."""
@@ -205,6 +208,8 @@ class _Timeline:
 
     def mean_tempo(self, song: Song) -> np.ndarray:
         """[bars + 1] float32 bpm."""
+        if len(song.tempo.tick) == 1:
+            return np.full(self.n_bars + 1, song.tempo.bpm[0], np.float32)
         tempo = self.quarter_notes * 60 / np.diff(song.seconds(self.downbeats))
         return np.append(tempo, tempo[-1]).astype(np.float32)
 

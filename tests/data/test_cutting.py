@@ -109,7 +109,7 @@ def songs(draw, preset, per_quarter=(1, 2, 24, 89, 96, 480)):
         notes.append((track, begin, first, pitch))
         # Then the same pitch again: while it sounds, as it ends, or after a short rest.
         for rest, again in draw(st.lists(st.tuples(st.sampled_from([-(first // 2), 0, 0, 0, ticks // 28, ticks // 14]), tight), max_size=3)):
-            begin, first = begin + first + rest, again
+            begin, first = max(begin + first + rest, 0), again
             notes.append((track, begin, first, pitch))
     table = np.array(sorted(notes))
     track, start, length, pitch = table.T
