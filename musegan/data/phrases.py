@@ -106,7 +106,7 @@ class Phrases:
         position = torch.arange(step * size, (step + 1) * size)[_part(size, rank, world_size)]
         epoch, place = position // len(self), position % len(self)
         index = torch.empty(len(position), dtype=torch.int64)
-        for e in epoch.unique().tolist():
+        for e in range(step * size // len(self), (step * size + size - 1) // len(self) + 1):
             index[epoch == e] = self._order(seed, e)[place[epoch == e]]
         return index
 

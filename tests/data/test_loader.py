@@ -1,5 +1,6 @@
 """Loader processes: the same batches however many there are, no copy of the music, and they end with the block."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -55,7 +56,8 @@ def kill_itself(batch):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang(batch):
+def hang(marker, batch):
+    marker.touch()
     time.sleep(600)
 
 
@@ -137,10 +139,12 @@ def test_a_process_that_is_killed_is_one_line(phrases):
         next(loader)
 
 
-def test_a_process_that_hangs_does_not_keep_the_training_from_ending(phrases):
-    with Loader(batches(phrases, hang), range(9), 1) as loader:
+def test_a_process_that_hangs_does_not_keep_the_training_from_ending(phrases, tmp_path):
+    with Loader(batches(phrases, functools.partial(hang, tmp_path / "hangs")), range(9), 1) as loader:
         (process,) = loader._iterator._workers
-    assert wait_until_gone([process.pid], 5)
+        while not (tmp_path / "hangs").exists():
+            time.sleep(0.01)
+    assert wait_until_gone([process.pid], 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
