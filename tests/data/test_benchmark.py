@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.data import loader
 from benchmarks.data.repeated import write_repeated
-from musegan.data.packed import PackedDataset
+from musegan.data.dataset import PackedDataset
 
 
 @pytest.mark.parametrize("apart", [False, True])
