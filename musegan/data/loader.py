@@ -115,9 +115,11 @@ class Loader:
     def __exit__(self, _kind, error: BaseException | None, _traceback) -> None:
         if self._n_workers:
             # Not left to the collector: a traceback may hold the iterator for long.
-            self._iterator._shutdown_workers()
-            for process in self._iterator._workers:
-                process.kill()    # only one that hangs is still there
+            try:
+                self._iterator._shutdown_workers()
+            finally:    # also at another Ctrl-C
+                for process in self._iterator._workers:
+                    process.kill()    # only one that hangs is still there
         self._iterator = iter(())
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
             raise UserError(

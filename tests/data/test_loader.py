@@ -124,9 +124,12 @@ def test_processes_end_when_an_exception_leaves_the_block(phrases, method):
     assert wait_until_gone(pids, 1) and caught.value.__traceback__    # which holds the frame
 
 
-def test_what_goes_wrong_in_a_process_is_told(phrases):
-    with pytest.raises(LookupError, match="no such chord"), Loader(batches(phrases, fail_at_once), range(9), 1) as loader:
-        next(loader)
+def test_what_goes_wrong_in_a_process_is_told_and_ends_all(phrases):
+    with pytest.raises(LookupError, match="no such chord") as caught:
+        with Loader(batches(phrases, fail_at_once), range(9), 2) as loader:
+            pids = {process.pid for process in loader._iterator._workers}
+            next(loader)
+    assert wait_until_gone(pids, 1) and caught.value.__traceback__    # which holds the iterator
     with pytest.raises(LookupError, match="no such chord"), Loader(batches(phrases, fail_at_once), range(9)) as loader:
         next(loader)
 
