@@ -7,14 +7,16 @@ any step. `to_multitrack` and `from_multitrack` go to pypianoroll's piano-rolls 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pypianoroll import Multitrack, StandardTrack
-from pypianoroll import Track as PypianorollTrack
 
 from musegan.errors import UserError
 from musegan.roll import N_MIDI_PITCHES, Track
+
+if TYPE_CHECKING:
+    import pypianoroll
+    from pypianoroll import Multitrack
 
 MAX_QUARTERS = 1 << 14    # over two hours at 120 bpm
 MAX_CELLS = 1 << 28    # steps * 128 pitches * tracks of a multitrack, a byte each: 16 tracks of 4,600 quarters at 28
@@ -179,6 +181,8 @@ def to_multitrack(song: Song, resolution: int, name: str = "") -> Multitrack:
     Raises:
         SongError: more than `MAX_CELLS` cells.
     """
+    from pypianoroll import Multitrack, StandardTrack    # brings matplotlib: 90 MB that a process reading bars does without
+
     scale = (resolution, song.ticks_per_quarter)
     downbeats = np.unique(round_half_up(song.downbeats * scale[0], scale[1]))
     is_drum = np.array([track.is_drum for track in song.tracks])[song.notes.track]
@@ -278,7 +282,7 @@ def velocities(values: np.ndarray) -> np.ndarray:
     return values.clip(1, 127).astype(np.int64)
 
 
-def _track(track: PypianorollTrack) -> Track:
+def _track(track: pypianoroll.Track) -> Track:
     program = int(track.program) if 0 <= int(track.program or 0) < 128 else 0
     return Track(str(track.name or ""), program, bool(track.is_drum))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import symusic
-from pypianoroll import Multitrack
 
 from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo, to_multitrack
 from musegan.roll import N_MIDI_PITCHES, Track
+
+if TYPE_CHECKING:
+    from pypianoroll import Multitrack
 
 MAX_FILE_BYTES = 32 << 20
 MAX_CHANGES = 1 << 16    # of tempo, and of signature

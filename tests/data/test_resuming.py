@@ -14,6 +14,7 @@ from musegan.data import preparation, processes
 from musegan.data.dataset import PackedDataset
 from musegan.data.packed import DatasetError
 from musegan.data.preparation import Rules, prepare
+from musegan.data.sources import Source
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from tests.data.songs import midi, moved, scale
@@ -192,8 +193,19 @@ def test_two_processes_give_the_same_bytes(songs, whole, tmp_path, monkeypatch):
     assert contents(tmp_path / "set") == contents(whole)
 
 
-@pytest.mark.parametrize("jobs, n_files, n_blocks, n_processes", [(8, 400, 64, 1), (1, 9000, 64, 1), (8, 2500, 64, 3), (8, 99_000, 5, 5), (4, 99_000, 64, 4)])
-def test_no_more_processes_than_pay(monkeypatch, jobs, n_files, n_blocks, n_processes):
+@pytest.mark.parametrize(
+    "jobs, n_files, n_blocks, n_processes, suffix",
+    [
+        (8, 400, 64, 1, ".mid"),
+        (1, 9000, 64, 1, ".mid"),
+        (8, 2500, 64, 3, ".mid"),
+        (8, 99_000, 5, 5, ".mid"),
+        (4, 99_000, 64, 4, ".mid"),
+        (8, 64, 64, 7, ".krn"),    # one of which takes as long as fifty
+        (2, 400, 64, 2, ".mxl"),
+    ],
+)
+def test_no_more_processes_than_pay(monkeypatch, jobs, n_files, n_blocks, n_processes, suffix):
     class Started(Exception):
         pass
 
@@ -202,7 +214,7 @@ def test_no_more_processes_than_pay(monkeypatch, jobs, n_files, n_blocks, n_proc
         raise Started
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", start)
-    blocks = {index: [None] * (n_files // n_blocks + 1) for index in range(n_blocks)}
+    blocks = {index: [Source("", f"a{suffix}")] * (n_files // n_blocks + 1) for index in range(n_blocks)}
     run = processes.run_in_processes(lambda index, block: len(block), blocks, jobs)
     if n_processes > 1:
         with pytest.raises(Started):
