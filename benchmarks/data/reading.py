@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
-from musegan.data.events import Notes, Song, SongError, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Song, SongError, steady_tempo
+from musegan.data.pianorolls import to_multitrack
 from musegan.data.midi import load_midi
 from musegan.roll import N_MIDI_PITCHES, Track
 

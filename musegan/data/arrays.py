@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musegan.data.events import DEFAULT_VELOCITY, FINE_RESOLUTION, Notes, Song, SongError, runs, steady_tempo
+from musegan.data.events import DEFAULT_VELOCITY, Notes, Song, SongError, steady_tempo
+from musegan.data.pianorolls import FINE_RESOLUTION, runs
 from musegan.data.npz import Header, Npz, Stream
 from musegan.roll import N_MIDI_PITCHES, PRESETS, Track
 

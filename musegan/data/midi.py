@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import symusic
 
-from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo
+from musegan.data.pianorolls import to_multitrack
+from musegan.data.sources import MAX_FILE_BYTES
 from musegan.roll import N_MIDI_PITCHES, Track
 
 if TYPE_CHECKING:
     from pypianoroll import Multitrack
 
-MAX_FILE_BYTES = 32 << 20
 MAX_CHANGES = 1 << 16    # of tempo, and of signature
 _SMALL_BYTES = 1 << 18    # a file has no room for more tracks than symusic makes in 0.4 s
 _MAX_PARSED_TRACKS = 1 << 16    # 12 microseconds and 5 KiB each

@@ -13,17 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musegan.data.events import (
-    FINE_RESOLUTION,
-    MAX_CELLS,
-    Notes,
-    Song,
-    SongError,
-    runs,
-    song_of_steps,
-    track_notes,
-    velocities,
-)
+from musegan.data.events import Notes, Song, SongError
+from musegan.data.pianorolls import FINE_RESOLUTION, MAX_CELLS, runs, song_of_steps, track_notes, velocities
 from musegan.data.npz import Npz
 from musegan.roll import N_MIDI_PITCHES, Track
 

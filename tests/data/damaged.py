@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pypianoroll
 
-from musegan.data.events import to_multitrack
+from musegan.data.pianorolls import to_multitrack
 from musegan.data.midi import load_midi
 from musegan.resources import dataset_path
 from tests.data.songs import midi, scale

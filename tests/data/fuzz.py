@@ -80,7 +80,8 @@ def read_all(path: Path) -> str:
 
 def _read(source: Source, presets: list[Preset]) -> list[str]:
     from musegan.data.bars import check_tracks, cut_bars
-    from musegan.data.events import MAX_CELLS, SongError, from_multitrack, to_multitrack
+    from musegan.data.events import SongError
+    from musegan.data.pianorolls import MAX_CELLS, from_multitrack, to_multitrack
     from musegan.data.grid import quantisation_error, regrid
     from musegan.data.packed import pack
     from musegan.data.reading import read_songs

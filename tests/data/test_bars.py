@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from musegan.data.bars import check_tracks, cut_bars
-from musegan.data.events import SongError, track_notes
+from musegan.data.events import SongError
+from musegan.data.pianorolls import track_notes
 from musegan.data.midi import load_midi
 from musegan.data.tracks import PRESETS, Feed, Preset
 from musegan.roll import RollSpec, Track

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from musegan.data.bars import cut_bars
-from musegan.data.events import Notes, Signature, Song, TempoMap, bar_lines, from_multitrack, round_half_up, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Signature, Song, TempoMap, bar_lines, round_half_up, steady_tempo
+from musegan.data.pianorolls import from_multitrack, to_multitrack
 from musegan.data.tracks import Feed, Preset, assign
 from musegan.roll import RollSpec, Track
 from tests.data.songs import song_of, unpacked

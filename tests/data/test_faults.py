@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musegan.data.bars import cut_bars
-from musegan.data.events import from_multitrack
+from musegan.data.pianorolls import from_multitrack
 from musegan.data.keys import key_shifts, transpose
 from musegan.data.midi import load_midi, read_midi
 from musegan.data.dataset import PackedDataset

@@ -5,8 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from musegan.data import events
-from musegan.data.events import Notes, Song, SongError, from_multitrack, steady_tempo, to_multitrack, track_notes
+from musegan.data import events, pianorolls
+from musegan.data.events import Notes, Song, SongError, steady_tempo
+from musegan.data.pianorolls import from_multitrack, to_multitrack, track_notes
 from musegan.data.midi import load_midi
 from musegan.data.sources import find_sources
 from musegan.roll import Track
@@ -26,7 +27,7 @@ def test_long_and_short_notes_are_drawn_alike(monkeypatch, seed):
     song = random_song(np.random.default_rng(seed), 3 * 10**seed // 10 + 1)
     drawn = []
     for many_cells in (1 << 22, 0):
-        monkeypatch.setattr(events, "_MANY_CELLS", many_cells)
+        monkeypatch.setattr(pianorolls, "_MANY_CELLS", many_cells)
         drawn.append([track.pianoroll for track in to_multitrack(song, 12).tracks])
     assert len(drawn[0]) == len(drawn[1]) == len(set(song.notes.track.tolist()))
     assert all(map(np.array_equal, *drawn))

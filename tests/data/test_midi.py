@@ -7,7 +7,8 @@ import numpy as np
 import pypianoroll
 import pytest
 
-from musegan.data.events import Notes, Signature, SongError, to_multitrack
+from musegan.data.events import Notes, Signature, SongError
+from musegan.data.pianorolls import to_multitrack
 from musegan.data.midi import load_midi, read_midi
 from musegan.resources import dataset_path
 from tests.data.songs import midi, scale

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csc_matrix
 
 from musegan.data import multitracks
-from musegan.data.events import Notes, Song, SongError, from_multitrack, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Song, SongError, steady_tempo
+from musegan.data.pianorolls import from_multitrack, to_multitrack
 from musegan.data.midi import load_midi
 from musegan.data.multitracks import load_multitrack
 from musegan.data.reading import read_songs

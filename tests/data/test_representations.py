@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from benchmarks.data import losses, reading
 from musegan.data.bars import Bars, cut_bars
-from musegan.data.events import Notes, Song, TempoMap, bar_lines, from_multitrack, steady_tempo, to_multitrack
+from musegan.data.events import Notes, Song, TempoMap, bar_lines, steady_tempo
+from musegan.data.pianorolls import from_multitrack, to_multitrack
 from musegan.data.midi import load_midi
 from musegan.data.dataset import PackedDataset
 from musegan.data.packed import pack, write_shard
