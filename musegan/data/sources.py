@@ -65,7 +65,7 @@ class Source(NamedTuple):
         try:
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
-                _check_regular(path)
+                check_regular(path)
                 with open(path, "rb") as file:
                     content = file.read(MAX_FILE_BYTES + 1)
             else:
@@ -185,7 +185,7 @@ def _file_sources(path: Path, name: str) -> Iterator[Source]:
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
-        _check_regular(path)
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
     except SongError as err:
@@ -205,7 +205,7 @@ def _suffix(name: str) -> str:
     return posixpath.splitext(name)[1].lower()
 
 
-def _check_regular(path: Path) -> None:
+def check_regular(path: Path) -> None:
     """Raises SongError for what is there but no file: a pipe, for one, would be waited for."""
     try:
         mode = os.stat(path).st_mode
