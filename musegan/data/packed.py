@@ -223,7 +223,7 @@ def read_shard(path: Path) -> Shard:
         spec = RollSpec.from_json(json.dumps(header.get("spec")))
         shard = Shard(*tensors, spec, header.get("pieces"))
         _check_shard(shard)
-    except (OSError, ValueError, SafetensorError) as err:
+    except (OSError, ValueError, RecursionError, SafetensorError) as err:
         raise DatasetError(f"{path}: {err}") from err
     return shard
 

@@ -158,6 +158,9 @@ DAMAGE = {
     "pieces out of order": (lambda path: rewrite(path, run_pieces=np.array([1, 0, 0])), "run_pieces must ascend"),
     "another format": (lambda path: rewrite(path, {"format": "x"}), "not a shard of a musegan data set"),
     "spoilt spec": (lambda path: rewrite(path, {"spec": {"tracks": []}}), "tracks must not be empty"),
+    "nested too deep": (
+        lambda path: save_file(load_file(path), path, metadata={"musegan": "[" * 100_000}), "recursion depth"
+    ),
     "spoilt pieces": (lambda path: rewrite(path, {"pieces": [1, 2]}), "the list of pieces is damaged"),
 }
 
