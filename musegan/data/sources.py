@@ -187,7 +187,7 @@ def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
         check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
+            entries = [entry for entry in archive.infolist() if _is_music(entry.filename)]
     except SongError as err:
         yield Source(name, str(path), problem=str(err))
         return
@@ -199,6 +199,11 @@ def _zip_sources(path: Path, name: str) -> Iterator[Source]:
         total += entry.file_size
         problem = f"beyond the first {MAX_ZIP_BYTES >> 30} GiB of its zip" if total > MAX_ZIP_BYTES else ""
         yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
+
+
+def _is_music(name: str) -> bool:
+    """Not so for hidden files, which macOS adds to zips: __MACOSX/._song.mid."""
+    return _suffix(name) in MUSIC_SUFFIXES and not posixpath.basename(_clean(name)).startswith(".")
 
 
 def _suffix(name: str) -> str:
