@@ -116,6 +116,7 @@ def prepare(
     if not report.pieces and n_parts == 1:
         shutil.rmtree(work, ignore_errors=True)
         raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
+    _check_replaceable(out, overwrite)    # something may have come meanwhile
     _put_in_place(work / "dataset", out)
     shutil.rmtree(work, ignore_errors=True)
     return report
