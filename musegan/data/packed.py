@@ -166,7 +166,10 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = Tr
         "pieces": [piece.name for piece in pieces],
     }
     with atomic_write(path, sync) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(header, separators=(",", ":"))})
+        try:
+            save_file(tensors, temporary, metadata={_KEY: json.dumps(header, separators=(",", ":"))})
+        except SafetensorError as err:    # what the system refuses, the disk being full for one
+            raise UserError(f"cannot write {path}: {err}") from err
 
 
 def read_pieces(path: Path) -> Iterator[Piece]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from musegan.data import packed
 from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.packed import DatasetError, ShardWriter, pack, read_pieces, write_shard
+from musegan.errors import UserError
 from musegan.roll import PRESETS, RollSpec
 from tests.data.songs import bars_of, unpacked
 
@@ -88,6 +89,12 @@ def test_packing_is_exact_for_any_number_of_pitches(tmp_path_factory, n_pitches,
     roll = PackedDataset.open(path).roll(torch.arange(3), 1)
     assert np.array_equal(roll.frame[:, :, 0].numpy(), unpacked(written.frame, spec))
     assert np.array_equal(roll.onset[:, :, 0].numpy(), unpacked(written.onset, spec))
+
+
+def test_a_shard_that_cannot_be_written_is_one_line(tmp_path):
+    path = tmp_path / "gone" / "shard-00000.safetensors"
+    with pytest.raises(UserError, match=f"cannot write {path}: .*No such file"):
+        write_shard(path, SPEC, [piece("a", [0, 1], 1)])
 
 
 def test_the_same_pieces_give_the_same_bytes(folder, tmp_path_factory):
