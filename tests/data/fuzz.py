@@ -118,7 +118,7 @@ def _read(source: Source, presets: list[Preset]) -> list[str]:
 
 
 def _prepare(path: Path, preset: Preset) -> list[str]:
-    from musegan.data.packed import PackedDataset
+    from musegan.data.dataset import PackedDataset
     from musegan.data.preparation import Rules, prepare
     from musegan.errors import UserError
 
