@@ -14,6 +14,7 @@ from musegan.data import preparation, processes
 from musegan.data.dataset import PackedDataset
 from musegan.data.packed import DatasetError
 from musegan.data.preparation import Rules, prepare
+from musegan.data.sources import Source
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from tests.data.songs import midi, moved, scale
@@ -202,7 +203,7 @@ def test_no_more_processes_than_pay(monkeypatch, jobs, n_files, n_blocks, n_proc
         raise Started
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", start)
-    blocks = {index: [None] * (n_files // n_blocks + 1) for index in range(n_blocks)}
+    blocks = {index: [Source("a.mid", "a.mid")] * (n_files // n_blocks + 1) for index in range(n_blocks)}
     run = processes.run_in_processes(lambda index, block: len(block), blocks, jobs)
     if n_processes > 1:
         with pytest.raises(Started):
