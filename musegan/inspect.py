@@ -23,7 +23,7 @@ from musegan.data.excerpt import excerpt, first_bars
 from musegan.data.facts import event_rows, pitch_name, song_facts
 from musegan.data.dataset import PackedDataset
 from musegan.data.reading import read_songs
-from musegan.data.sources import ARRAY_SUFFIXES, MIDI_SUFFIXES, Source, find_sources
+from musegan.data.sources import ARRAY_SUFFIXES, CORPUS_PREFIX, MIDI_SUFFIXES, Source, find_sources
 from musegan.errors import UserError
 
 _MAX_COUNTED = 2000    # songs of one file that are read for its summary
@@ -127,7 +127,8 @@ def _source(path: Path) -> Source:
         sources = find_sources([path])
         if len(sources) > 1:
             inside = sources[0].name.removeprefix(f"{path.name}/")
-            raise UserError(f"{path} holds {len(sources):,} files of music: name one, such as {path / inside}")
+            one = sources[0].path if str(path).startswith(CORPUS_PREFIX) else path / inside
+            raise UserError(f"{path} holds {len(sources):,} files of music: name one, such as {one}")
     if sources[0].problem:
         raise UserError(f"{path}: {sources[0].problem}")
     return sources[0]

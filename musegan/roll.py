@@ -26,6 +26,7 @@ from musegan.errors import UserError
 
 N_MIDI_PITCHES = 128
 AXES = "NKBTP"
+MAX_STEPS_PER_BAR = 1 << 12    # 1,024 in a beat of 4/4: two hours of five tracks take 2 GB then
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class RollSpec:
         for name in ("steps_per_beat", "beats_per_bar", "n_pitches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1: got {getattr(self, name)}")
+        if self.steps_per_bar > MAX_STEPS_PER_BAR:
+            raise UserError(
+                f"a bar may have {MAX_STEPS_PER_BAR:,} steps: "
+                f"steps_per_beat={self.steps_per_beat}, beats_per_bar={self.beats_per_bar}"
+            )
         if self.beat_unit not in (1, 2, 4, 8, 16, 32):
             raise UserError(f"beat_unit must be a power of two from 1 to 32: got {self.beat_unit}")
         if self.steps_per_beat * self.beat_unit % 4:

@@ -126,6 +126,13 @@ def test_a_file_in_a_zip(tmp_path, capsys):
     assert capsys.readouterr().err == f"musegan: error: no file of music c.mid in {path}\n"
 
 
+def test_a_score_of_the_corpus(capsys):
+    pytest.importorskip("music21")
+    assert cli.main(["inspect", "music21:bach"]) == 1
+    one = capsys.readouterr().err.strip().partition("name one, such as ")[2]
+    assert json.loads(run(capsys, one, "--json"))["n_notes"] > 0
+
+
 def test_a_data_set(songs_folder, capsys):
     dataset = PackedDataset.open(songs_folder)
     facts = json.loads(run(capsys, songs_folder, "--json"))

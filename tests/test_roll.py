@@ -30,6 +30,7 @@ def test_json_that_is_no_spec(text):
     ({"tracks": ()}, "must not be empty"),
     ({"tracks": (Track("a"), Track("a"))}, "names must differ"),
     ({"steps_per_beat": 0}, "steps_per_beat must be at least 1: got 0"),
+    ({"steps_per_beat": 1025}, "a bar may have 4,096 steps: steps_per_beat=1025, beats_per_bar=4"),
     ({"beat_unit": 6}, "beat_unit must be a power of two from 1 to 32: got 6"),
     ({"beat_unit": 0}, "beat_unit must be a power of two from 1 to 32: got 0"),
     ({"beat_unit": 64}, "beat_unit must be a power of two from 1 to 32: got 64"),

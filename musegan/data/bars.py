@@ -230,7 +230,11 @@ class _Timeline:
 def check_tracks(bars: Bars, spec: RollSpec, min_tracks: int) -> None:
     """Raises SongError where nothing is left of a song, or too few of its tracks sound."""
     if not len(bars.frame):
-        raise SongError(bars.rejected[0][0] if bars.rejected else "silent in every track of the roll")
+        left_out: Counter[str] = Counter()
+        for reason, first, last in bars.rejected:
+            left_out[reason] += last - first + 1
+        # What most bars are left out for: the first may be a pick-up.
+        raise SongError(left_out.most_common(1)[0][0] if left_out else "silent in every track of the roll")
     n_sounding = int(bars.sounding.any(0).sum())
     if n_sounding < min_tracks:
         raise SongError(f"sounds in {n_sounding} of {spec.n_tracks} tracks, fewer than {min_tracks}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musegan.data.events import MAX_QUARTERS, Song, SongError, TempoMap, check_length
+from musegan.data.events import BPM_RANGE, MAX_QUARTERS, Song, SongError, TempoMap, check_length
 
 TICKS_PER_QUARTER = 960    # of a song on beats; a beat is a quarter note
 EARLY_BEATS = 1 / 24    # half a step of the finest grid in use, 12 steps in a beat
@@ -36,7 +36,7 @@ def parse_beats(content: str | bytes, beats_per_bar: int = 4) -> Beats:
         content: columns parted by white space or commas.
         beats_per_bar: of a plain list.
     Raises:
-        SongError: not such a list, fewer than two beats, or more than a song may have.
+        SongError: not such a list, fewer than two beats, more than a song may have, or too close or far apart for any tempo.
     """
     if isinstance(content, bytes):
         try:
@@ -62,6 +62,9 @@ def parse_beats(content: str | bytes, beats_per_bar: int = 4) -> Beats:
     if not 2 <= len(rows) <= MAX_QUARTERS:
         raise SongError(f"has {len(rows)} beats: must be 2 to {MAX_QUARTERS:,}")
     table = np.array(rows)
+    gaps, shortest, longest = np.diff(table[:, 0]), 60 / BPM_RANGE[1], 60 / BPM_RANGE[0]
+    if gaps.min() < shortest or gaps.max() > longest:
+        raise SongError(f"beats must be {shortest:g} to {longest:g} s apart: got {gaps.min():g} to {gaps.max():g} s")
     is_downbeat = table[:, -1] == 1 if table.shape[1] > 1 else np.arange(len(table)) % beats_per_bar == 0
     if not is_downbeat.any():
         raise SongError("no beat is marked as a downbeat: the last column is never 1")
@@ -86,7 +89,7 @@ def on_beats(song: Song, beats: Beats) -> Song:
     ticks = [_ticks(song.seconds(times), beats.seconds) for times in (song.notes.start, song.notes.end)]
     early = max(0, -int(np.floor(ticks[0].min() + EARLY_BEATS * TICKS_PER_QUARTER)))
     n_before = -(-early // TICKS_PER_QUARTER)    # beats added before the first
-    check_length(n_before + ticks[1].max() / TICKS_PER_QUARTER)
+    check_length(n_before + max(0, ticks[1].max() / TICKS_PER_QUARTER))    # also where all notes are long before the beats
     start = np.maximum(np.floor(ticks[0] + 0.5).astype(np.int64) + n_before * TICKS_PER_QUARTER, 0)
     end = np.maximum(np.floor(ticks[1] + 0.5).astype(np.int64) + n_before * TICKS_PER_QUARTER, start)
     beat_ticks = (np.arange(len(beats.seconds) - 1) + n_before) * TICKS_PER_QUARTER

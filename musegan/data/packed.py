@@ -166,7 +166,10 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = Tr
         "pieces": [piece.name for piece in pieces],
     }
     with atomic_write(path, sync) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(header, separators=(",", ":"))})
+        try:
+            save_file(tensors, temporary, metadata={_KEY: json.dumps(header, separators=(",", ":"))})
+        except SafetensorError as err:    # what the system refuses, the disk being full for one
+            raise UserError(f"cannot write {path}: {err}") from err
 
 
 def read_pieces(path: Path) -> Iterator[Piece]:
@@ -223,7 +226,7 @@ def read_shard(path: Path) -> Shard:
         spec = RollSpec.from_json(json.dumps(header.get("spec")))
         shard = Shard(*tensors, spec, header.get("pieces"))
         _check_shard(shard)
-    except (OSError, ValueError, SafetensorError) as err:
+    except (OSError, ValueError, RecursionError, SafetensorError) as err:
         raise DatasetError(f"{path}: {err}") from err
     return shard
 

@@ -6,6 +6,7 @@ touched. Bars of a large data set are read from their place instead, through the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -20,14 +21,29 @@ from torch import Tensor
 from musegan.data.packed import DatasetError
 
 MAX_MAPPED_BYTES = 1 << 26    # of music; what is larger is read from its place
+_SPARE_FILES = 256    # that a process may want to open besides
 
 
 def open_planes(paths: list[Path]) -> dict[str, PlaneFiles]:
     """The planes `frame` and `onset` of some shards, if they are larger than `MAX_MAPPED_BYTES` together; else none."""
     if not hasattr(os, "preadv") or sum(path.stat().st_size for path in paths) <= MAX_MAPPED_BYTES:
         return {}
-    files = [open(path, "rb", buffering=0) for path in paths]
+    files = []
+    for path in paths:
+        files.append(open(path, "rb", buffering=0))
+        _allow_open_files(files[-1].fileno() + _SPARE_FILES)
     return {name: PlaneFiles(name, files) for name in ("frame", "onset")}
+
+
+def _allow_open_files(n: int) -> None:
+    """Lets this process have so many files open, if the system does: 1,024 are usual, and large data sets have more shards."""
+    import resource    # there is none on Windows, nor `preadv`
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < n:
+        wanted = max(n, 2 * soft)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard >= 0 else wanted, hard))
 
 
 class PlaneFiles:

@@ -116,6 +116,7 @@ def prepare(
     if not report.pieces and n_parts == 1:
         shutil.rmtree(work, ignore_errors=True)
         raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
+    _check_replaceable(out, overwrite)    # something may have come meanwhile
     _put_in_place(work / "dataset", out)
     shutil.rmtree(work, ignore_errors=True)
     return report
@@ -159,12 +160,16 @@ def _pieces(source: Source, rules: Rules, report: Report) -> Iterator[tuple[str,
     Raises:
         SongError: the file cannot be used.
     """
-    n_before: Counter[str] = Counter()
+    seen: set[str] = set()
+    numbers: dict[str, int] = {}    # the last that was given to a name
     for song_name, songs in groupby(read_songs(source), key=lambda song: song.name):
-        name = f"{source.name}/{song_name}" if song_name else source.name
-        n_before[name] += 1
-        if n_before[name] > 1:    # a name that comes again, apart from where it came first
-            name = f"{name} ({n_before[name]})"
+        own = f"{source.name}/{song_name}" if song_name else source.name
+        name, number = own, numbers.get(own, 1)
+        while name in seen:    # a name that comes again, apart from where it came first
+            number += 1
+            name = f"{own} ({number})"
+        numbers[own] = number
+        seen.add(name)
         parts, reasons = [], []
         for song in songs:
             try:

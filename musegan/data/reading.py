@@ -11,7 +11,7 @@ from musegan.data.midi import load_midi
 from musegan.data.multitracks import INFO, load_multitrack
 from musegan.data.npz import Npz
 from musegan.data.scores import load_scores
-from musegan.data.sources import ARRAY_SUFFIXES, MAX_FILE_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, Source
+from musegan.data.sources import ARRAY_SUFFIXES, MAX_FILE_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, Source, check_regular
 
 
 def read_songs(source: Source) -> Iterator[Song]:
@@ -34,10 +34,10 @@ def read_songs(source: Source) -> Iterator[Song]:
 
 def _array_songs(source: Source) -> Iterator[Song]:
     """A file of its own may be of any size, for only parts of it are read; one in a zip is unpacked whole."""
-    if source.problem:
-        raise SongError(source.problem)
     try:
         content = source.read() if source.entry else Path(source.path)
+        if not source.entry:
+            check_regular(content)
     except SongError as err:
         if str(err).startswith("larger than"):
             limit = MAX_FILE_BYTES >> 20

@@ -65,7 +65,7 @@ class Source(NamedTuple):
         try:
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
-                _check_regular(path)
+                check_regular(path)
                 with open(path, "rb") as file:
                     content = file.read(MAX_FILE_BYTES + 1)
             else:
@@ -185,9 +185,9 @@ def _file_sources(path: Path, name: str) -> Iterator[Source]:
 
 def _zip_sources(path: Path, name: str) -> Iterator[Source]:
     try:
-        _check_regular(path)
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if _suffix(entry.filename) in MUSIC_SUFFIXES]
+            entries = [entry for entry in archive.infolist() if _is_music(entry.filename)]
     except SongError as err:
         yield Source(name, str(path), problem=str(err))
         return
@@ -201,11 +201,16 @@ def _zip_sources(path: Path, name: str) -> Iterator[Source]:
         yield Source(f"{name}/{_clean(entry.filename)}", str(path), entry.filename, problem)
 
 
+def _is_music(name: str) -> bool:
+    """Not so for hidden files, which macOS adds to zips: __MACOSX/._song.mid."""
+    return _suffix(name) in MUSIC_SUFFIXES and not posixpath.basename(_clean(name)).startswith(".")
+
+
 def _suffix(name: str) -> str:
     return posixpath.splitext(name)[1].lower()
 
 
-def _check_regular(path: Path) -> None:
+def check_regular(path: Path) -> None:
     """Raises SongError for what is there but no file: a pipe, for one, would be waited for."""
     try:
         mode = os.stat(path).st_mode

@@ -242,3 +242,5 @@ def test_a_song_needs_bars_and_tracks():
         check_tracks(cut([(120, False, scale(1))]), spec, 1)
     with pytest.raises(SongError, match="3 quarter notes in a bar, not 4"):
         check_tracks(cut([(0, False, scale(1))], signatures=((0, 3, 4),)), spec, 1)
+    with pytest.raises(SongError, match="3 quarter notes in a bar, not 4"):    # not the one of its pick-up
+        check_tracks(cut([(0, False, scale(2))], signatures=((0, 1, 4), (480, 3, 4))), spec, 1)

@@ -58,6 +58,8 @@ def test_plain_seconds_commas_and_comments():
     ("1.0\ntwo\n", "line 2 is 'two'"),
     ("1.0 0\n2.0 0\n", "no beat is marked as a downbeat"),
     (b"MThd\xff\xfe", "not text"),
+    ("0\n1e300\n", "beats must be 6e-08 to 60000 s apart: got 1e\\+300 to 1e\\+300 s"),
+    ("0\n5e-324\n", "beats must be"),
 ])
 def test_what_is_no_list_of_beats(content, reason):
     with pytest.raises(SongError, match=reason):
@@ -123,6 +125,11 @@ def test_one_downbeat_only():
 def test_beats_much_shorter_than_the_song_are_refused():
     with pytest.raises(SongError, match="too long"):
         on_beats(performed([0.0, 100.0]), beats_of([0, 0.001]))
+
+
+def test_beats_long_after_the_song_are_refused():
+    with pytest.raises(SongError, match="too long"):
+        on_beats(performed([0.0, 100.0]), beats_of([1e7, 1e7 + 0.1]))
 
 
 @settings(deadline=None, max_examples=60)

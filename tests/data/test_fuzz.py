@@ -79,6 +79,8 @@ def test_faults_are_found(tmp_path, monkeypatch):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.mid")
     os.mkfifo(tmp_path / "b.zip")
+    os.mkfifo(tmp_path / "c.npz")
+    os.mkfifo(tmp_path / "d.krn")
     for source in find_sources([tmp_path]):
         with pytest.raises(UserError, match="not a regular file"):
             list(read_songs(source))

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from musegan.data import packed
 from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.packed import DatasetError, ShardWriter, pack, read_pieces, write_shard
+from musegan.errors import UserError
 from musegan.roll import PRESETS, RollSpec
 from tests.data.songs import bars_of, unpacked
 
@@ -90,6 +91,12 @@ def test_packing_is_exact_for_any_number_of_pitches(tmp_path_factory, n_pitches,
     assert np.array_equal(roll.onset[:, :, 0].numpy(), unpacked(written.onset, spec))
 
 
+def test_a_shard_that_cannot_be_written_is_one_line(tmp_path):
+    path = tmp_path / "gone" / "shard-00000.safetensors"
+    with pytest.raises(UserError, match=f"cannot write {path}: .*No such file"):
+        write_shard(path, SPEC, [piece("a", [0, 1], 1)])
+
+
 def test_the_same_pieces_give_the_same_bytes(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("again") / "shard-00000.safetensors"
     for _ in range(5):
@@ -158,6 +165,9 @@ DAMAGE = {
     "pieces out of order": (lambda path: rewrite(path, run_pieces=np.array([1, 0, 0])), "run_pieces must ascend"),
     "another format": (lambda path: rewrite(path, {"format": "x"}), "not a shard of a musegan data set"),
     "spoilt spec": (lambda path: rewrite(path, {"spec": {"tracks": []}}), "tracks must not be empty"),
+    "nested too deep": (
+        lambda path: save_file(load_file(path), path, metadata={"musegan": "[" * 100_000}), "recursion depth"
+    ),
     "spoilt pieces": (lambda path: rewrite(path, {"pieces": [1, 2]}), "the list of pieces is damaged"),
 }
 

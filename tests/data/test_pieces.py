@@ -48,6 +48,13 @@ def test_a_name_that_comes_again_is_a_piece_of_its_own(tmp_path):
     assert list(report.pieces) == ["x.npz/a", "x.npz/b", "x.npz/a (2)"]
 
 
+def test_a_name_that_ends_like_a_number_of_ours(tmp_path):
+    np.savez(tmp_path / "x.npz", phrases=phrases(5, [1] * 5), names=np.array(["a", "a (2)", "b", "a", "a (2)"]))
+    report = prepare([tmp_path / "x.npz"], tmp_path / "set", Rules(RULES.preset, duplicates="keep"))
+    assert list(report.pieces) == [f"x.npz/{name}" for name in ("a", "a (2)", "b", "a (3)", "a (2) (2)")]
+    assert PackedDataset.open(tmp_path / "set").pieces == list(report.pieces)
+
+
 def test_songs_left_out_of_a_piece_are_counted(tmp_path):
     music = phrases(3, [1] * 3)
     music[1] = False

@@ -1,5 +1,7 @@
 """Large data sets: read from their place in the files, and opened again by other processes."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,19 @@ def test_a_file_that_was_cut_short(path):
         file.truncate(shard.stat().st_size // 2)
     with pytest.raises(DatasetError, match="shard-00002.safetensors has become shorter"):
         dataset.roll(torch.tensor([17]), 7)
+
+
+def test_more_shards_than_a_process_may_open(path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(path / "shard-00000.safetensors") as file:
+        n_open = file.fileno()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 2, limits[1]))
+        dataset = PackedDataset.open(path)
+        assert dataset.roll(torch.tensor([17]), 7).frame.any()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > n_open + 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_another_process_opens_it_again(path):

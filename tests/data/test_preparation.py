@@ -164,6 +164,21 @@ def test_a_folder_of_other_things_is_never_replaced(songs, tmp_path):
     assert sorted(path.name for path in songs.iterdir()) == ["a.mid", "b.mid"]
 
 
+def test_what_came_meanwhile_is_never_replaced(songs, tmp_path):
+    out = tmp_path / "set"
+
+    def user(done, total):
+        out.mkdir(exist_ok=True)
+        (out / "thesis.txt").write_text("of three years")
+
+    with pytest.raises(UserError, match="holds other things than a data set, e.g. thesis.txt"):
+        prepare([songs], out, RULES, progress=user)
+    assert (out / "thesis.txt").read_text() == "of three years"
+    (out / "thesis.txt").unlink()
+    prepare([songs], out, RULES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "songs"]
+
+
 def test_an_empty_folder_is_filled(songs, tmp_path):
     (tmp_path / "set").mkdir()
     prepare([songs], tmp_path / "set", RULES)

@@ -49,6 +49,12 @@ def test_zips_are_read_in_memory(folder):
     assert "b/songs.zip/two.mid" in names(folder)
 
 
+def test_hidden_files_are_passed_over(tmp_path):
+    (tmp_path / "._a.mid").write_bytes(b"attributes")
+    zipped(tmp_path / "b.zip", {"a.mid": SONG, "__MACOSX/._a.mid": b"attributes", ".b.mid": SONG})
+    assert names(tmp_path) == ["b.zip/a.mid"]
+
+
 def test_a_zip_written_anew_is_opened_anew(tmp_path):
     other = midi([(0, False, scale(2))])
     for content in (SONG, other):
