@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from musegan.errors import UserError
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file is named as those are that `atomic_write` leaves where its process is killed."""
+    return re.fullmatch(r"\.[0-9a-f]{8}-.+", name) is not None
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ def _spec_line(spec: RollSpec) -> str:
 
 
 def _headline(report: Report, dataset: PackedDataset | None) -> str:
-    cards = {"files": report.n_files, "pieces": len(report.pieces), "bars kept": report.n_bars, "notes": report.n_notes}
+    cards = {"files": report.n_files, "pieces": len(report.pieces), "bars kept": report.n_bars, "notes read": report.n_notes}
     texts = {name: f"{number:,}" for name, number in cards.items()}
     if dataset is not None:
         tempo = dataset.tempo_bpm[dataset.phrase_starts(1)].to(torch.float64)

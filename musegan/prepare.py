@@ -216,7 +216,7 @@ def _summary(report: Report) -> Table:
         "pieces": f"{len(report.pieces):,}",
         "bars kept": f"{report.n_bars:,}",
         "silent bars cut at start and end": f"{report.n_silent_bars:,}",
-        "notes": f"{report.n_notes:,}",
+        "notes read": f"{report.n_notes:,}",
         "notes outside the pitch range": f"{report.n_out_of_range:,}",
         "notes merged with another in the same step": f"{report.n_merged:,}",
         "notes of tracks not used": dropped or "0",

@@ -54,7 +54,7 @@ class PackedDataset:
         """Maps the shards of a folder, or of the parts in it; reads their headers only.
 
         Raises:
-            DatasetError: no folder, no shard in it, a part of several is missing, or a shard is corrupt, of another
+            DatasetError: no folder, no shard in it, a part of several is missing or made otherwise than the rest, or a shard is corrupt, of another
                 version, its tensors do not fit each other or its spec differs from the first shard's; names file and
                 reason.
         """
@@ -66,7 +66,10 @@ class PackedDataset:
         shards = [read_shard(path) for path in paths]
         for path, shard in zip(paths, shards):
             if shard.spec != shards[0].spec:
-                raise DatasetError(f"{path}: its spec differs from that of {paths[0].name}")
+                raise DatasetError(f"{path}: its spec differs from that of {paths[0].relative_to(folder)}")
+            if shard.origin != shards[0].origin:
+                first = paths[0].relative_to(folder)
+                raise DatasetError(f"{path}: made of other files, or by other rules, than {first}")
         return cls(folder.resolve(), paths, shards)
 
     def __reduce__(self):

@@ -11,7 +11,8 @@ A data set is a folder of `shard-00000.safetensors`, ... Each shard can be under
 | run_first_bar | int64 [R] | number of its first bar in the piece, from 0 |
 | digests | uint8 [pieces, 16] | pieces with the same digest count as one: the first that is read is used |
 
-The header's one metadata entry, "musegan", is JSON: format, version, spec, pieces. (One entry, because safetensors
+The header's one metadata entry, "musegan", is JSON: format, version, spec, pieces, and origin, a digest of what parts
+of one data set have in common. (One entry, because safetensors
 writes several in random order, and equal music must give equal files.)
 
 A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own. `dataset.py`
@@ -114,13 +115,13 @@ class ShardWriter:
     Args:
         folder: where the shards go.
         stem: what their names begin with.
-        sync: see `write_shard`.
+        sync, origin: see `write_shard`.
     Raises (from `add` and `close`):
         UserError: a shard cannot be written.
     """
 
-    def __init__(self, folder: Path, spec: RollSpec, stem: str = "shard", sync: bool = True):
-        self.folder, self.spec, self.stem, self.sync = folder, spec, stem, sync
+    def __init__(self, folder: Path, spec: RollSpec, stem: str = "shard", sync: bool = True, origin: str = ""):
+        self.folder, self.spec, self.stem, self.sync, self.origin = folder, spec, stem, sync, origin
         self.n_shards = 0
         self._pieces: list[Piece] = []
         self._n_bars = 0
@@ -137,16 +138,17 @@ class ShardWriter:
         if not self._pieces:
             return
         path = self.folder / f"{self.stem}-{self.n_shards:05d}.safetensors"
-        write_shard(path, self.spec, self._pieces, self.sync)
+        write_shard(path, self.spec, self._pieces, self.sync, self.origin)
         self.n_shards += 1
         self._pieces, self._n_bars = [], 0
 
 
-def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = True) -> None:
+def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = True, origin: str = "") -> None:
     """Writes one shard, whole or not at all. The same pieces give the same bytes.
 
     Args:
         sync: see `atomic_write`.
+        origin: the same in all parts of a data set.
 
     Raises:
         UserError: the file cannot be written.
@@ -164,6 +166,7 @@ def write_shard(path: Path, spec: RollSpec, pieces: list[Piece], sync: bool = Tr
         "version": _VERSION,
         "spec": json.loads(spec.to_json()),
         "pieces": [piece.name for piece in pieces],
+        "origin": origin,
     }
     with atomic_write(path, sync) as temporary:
         try:
@@ -202,6 +205,7 @@ class Shard(NamedTuple):
     digests: Tensor
     spec: RollSpec
     pieces: list[str]
+    origin: str
 
 
 def read_shard(path: Path) -> Shard:
@@ -224,7 +228,7 @@ def read_shard(path: Path) -> Shard:
                 raise ValueError(f"no tensor {min(missing)!r}")
             tensors = [file.get_tensor(name) for name in names]
         spec = RollSpec.from_json(json.dumps(header.get("spec")))
-        shard = Shard(*tensors, spec, header.get("pieces"))
+        shard = Shard(*tensors, spec, header.get("pieces"), header.get("origin"))
         _check_shard(shard)
     except (OSError, ValueError, RecursionError, SafetensorError) as err:
         raise DatasetError(f"{path}: {err}") from err
@@ -235,6 +239,8 @@ def _check_shard(shard: Shard) -> None:
     spec, pieces = shard.spec, shard.pieces
     if not isinstance(pieces, list) or not all(isinstance(name, str) for name in pieces):
         raise ValueError("the list of pieces is damaged")
+    if not isinstance(shard.origin, str):
+        raise ValueError("the origin is damaged")
     n_bars, n_runs = len(shard.frame), len(shard.run_pieces)
     bar = [n_bars, spec.n_tracks, spec.steps_per_bar, -(-spec.n_pitches // 8)]
     expected = {

@@ -8,7 +8,9 @@ duplicates are left out, and the shards of the data set are written: the same by
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import json
 import os
 import secrets
@@ -26,15 +28,20 @@ from musegan.data.bars import Bars, check_tracks, cut_bars
 from musegan.data.beats import on_beats, parse_beats
 from musegan.data.events import Signature, Song, SongError, bar_lines
 from musegan.data.grid import Grid, quantisation_error, regrid
-from musegan.data.packed import SHARD_PATTERN, Duplicates, ShardWriter, pack, read_pieces
+from musegan.data.packed import SHARD_PATTERN, DatasetError, Duplicates, Piece, ShardWriter, pack, read_pieces
 from musegan.data.processes import RunBlocks, run_in_processes
 from musegan.data.reading import read_songs
 from musegan.data.report import Report, kind_of_reason
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources, fingerprint
 from musegan.data.tracks import Preset
 from musegan.errors import UserError
-from musegan.files import atomic_write
+from musegan.files import atomic_write, is_temporary
 from musegan.roll import RollSpec
+
+try:
+    import fcntl
+except ImportError:    # not on Windows
+    fcntl = None
 
 REPORT_NAME = "report.json"
 PAGE_NAME = "report.html"
@@ -61,6 +68,10 @@ class Rules:
     """Count bars in the metre of the preset from the start, whatever the file's time signatures and downbeats say."""
     regrid: bool = True
     """Move MIDI files whose notes do not lie on their beat to the one they lie on."""
+
+    def __post_init__(self):
+        if not 1 <= self.min_tracks <= self.preset.spec.n_tracks:
+            raise UserError(f"min_tracks must be 1 to the {self.preset.spec.n_tracks} tracks: got {self.min_tracks}")
 
 
 def prepare(
@@ -95,7 +106,7 @@ def prepare(
     number, n_parts = part
     if not 1 <= number <= n_parts:
         raise UserError(f"the part must be 1 to {n_parts}: got {number}")
-    out = Path(out)
+    out = Path(out).resolve() if Path(out).is_symlink() else Path(out)
     if n_parts > 1 and any(out.glob(SHARD_PATTERN)):
         raise UserError(f"{out} is a whole data set already: name another folder for the parts")
     out = part_folder(out, part)
@@ -103,22 +114,16 @@ def prepare(
     sources = find_sources([Path(path) for path in inputs])
     blocks = dict(list(enumerate(_blocks(sources)))[number - 1 :: n_parts])
     work = out.absolute().with_name(f"{out.name}.partial")
-    plan = {"musegan": __version__, "files": fingerprint(sources), "rules": asdict(rules), "part": part}
-    _begin(work, plan, overwrite)
-    todo = {index: block for index, block in blocks.items() if not _is_done(work, index)}
-    n_files = sum(map(len, blocks.values()))
-    n_done = n_files - sum(map(len, todo.values()))
-    for n_more in run_blocks(functools.partial(prepare_block, work, rules), todo, jobs):
-        n_done += n_more
-        if progress is not None:
-            progress(n_done, n_files)
-    report = _finish(work, list(blocks), rules)
-    if not report.pieces and n_parts == 1:
+    plan = {"musegan": __version__, "files": fingerprint(sources, rules.beats), "rules": asdict(rules), "part": part}
+    with _alone(work):
+        _begin(work, plan, overwrite)
+        report = _make(work, blocks, rules, _origin(sources, rules, n_parts), jobs, progress, run_blocks)
+        if not report.pieces and n_parts == 1:
+            shutil.rmtree(work, ignore_errors=True)
+            raise UserError(f"no bars are left of {_counted(report.n_files, 'file')}: {_top_reasons(report)}")
+        _check_replaceable(out, overwrite)    # something may have come meanwhile
+        _put_in_place(work / "dataset", out)
         shutil.rmtree(work, ignore_errors=True)
-        raise UserError(f"no bars are left of {n_files} files: {_top_reasons(report)}")
-    _check_replaceable(out, overwrite)    # something may have come meanwhile
-    _put_in_place(work / "dataset", out)
-    shutil.rmtree(work, ignore_errors=True)
     return report
 
 
@@ -126,6 +131,32 @@ def part_folder(out: Path, part: tuple[int, int]) -> Path:
     """Where a part of a data set lies, which is the data set itself if it is the only one; see `prepare`."""
     number, n_parts = part
     return Path(out) / f"part-{number:03d}-of-{n_parts:03d}" if n_parts > 1 else Path(out)
+
+
+def _make(
+    work: Path,
+    blocks: dict[int, list[Source]],
+    rules: Rules,
+    origin: str,
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+    run_blocks: RunBlocks,
+) -> Report:
+    """Does the blocks that are missing, and makes the data set of all of them in `work/dataset`."""
+    todo = {index: block for index, block in blocks.items() if not _is_done(work, index)}
+    n_files = sum(map(len, blocks.values()))
+    n_done = n_files - sum(map(len, todo.values()))
+    for n_more in run_blocks(functools.partial(prepare_block, work, rules), todo, jobs):
+        n_done += n_more
+        if progress is not None:
+            progress(n_done, n_files)
+    return _finish(work, list(blocks), rules, origin)
+
+
+def _origin(sources: list[Source], rules: Rules, n_parts: int) -> str:
+    """What parts that belong together have in common: the names of all files, the rules, and their number."""
+    names = [(source.name, source.entry) for source in sources]
+    return hashlib.sha256(repr((names, asdict(rules), n_parts)).encode()).hexdigest()[:32]
 
 
 def prepare_block(work: Path, rules: Rules, index: int, sources: list[Source]) -> int:
@@ -267,20 +298,24 @@ def _begin(work: Path, plan: dict, overwrite: bool) -> None:
         temporary.write_text(text)
 
 
-def _finish(work: Path, blocks: list[int], rules: Rules) -> Report:
-    """Makes the data set of the blocks, in `work/dataset`."""
+def _finish(work: Path, blocks: list[int], rules: Rules, origin: str) -> Report:
+    """Makes the data set of the blocks, in `work/dataset`.
+
+    Raises:
+        UserError: a block is damaged, which the next call then makes again; or the data set cannot be written.
+    """
     spec = rules.preset.spec
     folder = work / "dataset"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    writer = ShardWriter(folder, spec)
+    writer = ShardWriter(folder, spec, origin=origin)
     report = Report(sounding_bars={track.name: 0 for track in spec.tracks})
     first_of: dict[bytes, tuple[str, int]] = {}    # of pieces with one digest: name, lowest pitch
     for index in blocks:
         block = json.loads(_block_report(work, index).read_text())
         report.merge(Report.from_raw(block["report"]))
         for shard in range(len(block["shards"])):
-            for piece in read_pieces(_block_shard(work, index, shard)):
+            for piece in _sound_pieces(work, index, shard):
                 lowest, n_bars, sounding = block["facts"][piece.name]
                 first, its_lowest = first_of.setdefault(piece.digest, (piece.name, lowest))
                 if first != piece.name:
@@ -295,9 +330,49 @@ def _finish(work: Path, blocks: list[int], rules: Rules) -> Report:
     return report
 
 
+def _sound_pieces(work: Path, index: int, shard: int) -> Iterator[Piece]:
+    """The pieces of a block's shard; one that is damaged counts as not made."""
+    try:
+        yield from read_pieces(_block_shard(work, index, shard))
+    except DatasetError as err:
+        _block_report(work, index).unlink()
+        raise UserError(f"{err}; the same call makes it again") from err
+
+
 def _top_reasons(report: Report) -> str:
     reasons = report.reasons().most_common(3)
-    return "; ".join(f"{count} {'file' if count == 1 else 'files'}: {reason}" for reason, count in reasons)
+    told = "; ".join(f"{_counted(count, 'file')}: {reason}" for reason, count in reasons)
+    hint = " (other bars: --beats-per-bar; files with wrong signatures: --ignore-signatures)"
+    return told + hint * any("in a bar, not" in reason for reason, _ in reasons)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+@contextlib.contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keeps other calls away from a work folder.
+
+    Raises:
+        UserError: another call has it, or nothing can be written there.
+    """
+    lock = work.with_name(f".{work.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "w")
+    except OSError as err:
+        raise UserError(f"cannot write {work}: {err.strerror}") from err
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)    # gone with the process, however that ends
+            except BlockingIOError:
+                raise UserError(f"{work} is being worked on by another call") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _put_in_place(folder: Path, out: Path) -> None:
@@ -331,7 +406,11 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
     except OSError as err:
         raise UserError(f"cannot write {out}: {err.strerror}") from err
     own = (REPORT_NAME, PAGE_NAME)
-    others = [entry for entry in entries if not entry.match(SHARD_PATTERN) and entry.name not in own]
+    others = [
+        entry
+        for entry in entries
+        if not entry.match(SHARD_PATTERN) and entry.name not in own and not is_temporary(entry.name)
+    ]
     if others:
         raise UserError(f"{out} holds other things than a data set, e.g. {others[0].name}: name a new folder")
     if entries and not overwrite:

@@ -126,18 +126,28 @@ def find_sources(inputs: list[Path]) -> list[Source]:
     return sources
 
 
-def fingerprint(sources: list[Source]) -> str:
-    """Changes when files come, go, or are written anew."""
+def fingerprint(sources: list[Source], beside: str = "") -> str:
+    """Changes when files come, go, or are written anew.
+
+    Args:
+        sources: the files.
+        beside: name of a file beside each that counts too; {stem} in it stands for the name of the source.
+    """
     digest = hashlib.sha256()
-    times: dict[str, tuple[int, int]] = {}
+    times: dict[Path, tuple[int, int]] = {}
     for source in sources:
-        if source.path not in times:
-            try:
-                status = os.stat(source.path)
-                times[source.path] = (status.st_size, status.st_mtime_ns)
-            except OSError:
-                times[source.path] = (0, 0)
-        digest.update(repr((source.name, source.entry, *times[source.path])).encode())
+        path = Path(source.path)
+        files = [path]
+        if beside and not source.entry:
+            files.append(path.parent / beside.replace("{stem}", path.stem))
+        for file in files:
+            if file not in times:
+                try:
+                    status = os.stat(file)
+                    times[file] = (status.st_size, status.st_mtime_ns)
+                except OSError:
+                    times[file] = (0, 0)
+        digest.update(repr((source.name, source.entry, *(times[file] for file in files))).encode())
     return digest.hexdigest()
 
 
@@ -151,12 +161,16 @@ def _sources(path: Path) -> Iterator[Source]:
             yield Source(_clean(path.name), str(path), problem=reason)
         yield from _file_sources(path, path.name)
         return
-    for folder, folders, files in os.walk(path):
+    unreadable: list[OSError] = []
+    for folder, folders, files in os.walk(path, onerror=unreadable.append):
         folders.sort()
         for name in sorted(files):
             file = Path(folder, name)
             if not name.startswith("."):
                 yield from _file_sources(file, file.relative_to(path).as_posix())
+    for err in unreadable:
+        name = Path(err.filename).relative_to(path).as_posix()
+        yield Source(_clean(name), err.filename, problem=f"the folder cannot be read: {err.strerror}")
 
 
 def _corpus_sources(composer: str) -> Iterator[Source]:

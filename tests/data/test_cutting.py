@@ -163,8 +163,8 @@ def a_multitrack_holds(song, resolution):
 
     It does not where a bar line lies between two fine steps; where two notes of a pitch and track start in
     neighbouring fine steps (no step is left for the earlier), or one rests for a single fine step before the next (the
-    mark of a note struck again); or where the last bar is longer than the one before it, or than 4/4 if there is none.
-    Tempo changes are put on fine steps.
+    mark of a note struck again); where the last bar is longer than the one before it, or than 4/4 if there is none; or,
+    perhaps, where a note starts, rounded, at the end of the last bar. Tempo changes are put on fine steps.
     """
     if (song.downbeats * resolution % song.ticks_per_quarter).any():
         return False
@@ -173,6 +173,8 @@ def a_multitrack_holds(song, resolution):
     if lengths[-1] > lengths[-2]:
         return False
     start, end = (round_half_up(ticks * resolution, song.ticks_per_quarter) for ticks in song.notes[1:3])
+    if start.max() >= lines[-1]:
+        return False
     is_drum = np.array([track.is_drum for track in song.tracks])[song.notes.track]
     end = np.where(is_drum, start + 1, np.maximum(end, start + 1))
     ends: dict[tuple[int, int], tuple[int, int]] = {}    # of a track and pitch: the latest start and end so far

@@ -31,7 +31,7 @@ REASONS = {
     "a bomb of 300 MiB": "1 file: larger than 32 MiB",
     "a bomb in bzip2": "1 file: packed by bzip2, not deflate",
     "a dictionary of 4 GiB": "1 file: packed by lzma, not deflate",
-    "20,000 entries of one name": "20000 files: damaged MIDI",
+    "20,000 entries of one name": "20,000 files: damaged MIDI",
     "an entry at 2^64 - 1": "1 file: cannot be unpacked",
     "encrypted": "1 file: cannot be unpacked: File is encrypted, password required",
     "packed with method 99": "1 file: packed by method 99, not deflate",

@@ -123,7 +123,7 @@ def test_satb(tmp_path):
     assert (roll.onset[0, :, 0, 0].nonzero() + torch.tensor([0, 24])).tolist() == [[0, 72], [1, 67], [2, 64], [3, 48]]
     assert report.dropped_notes == {"ensemble": 1}
     path.write_bytes(midi(voices[:3]))
-    with pytest.raises(UserError, match="no bars are left of 1 files: 1 file: sounds in 3 of 4 tracks, fewer than 4"):
+    with pytest.raises(UserError, match="no bars are left of 1 file: 1 file: sounds in 3 of 4 tracks, fewer than 4"):
         prepare([path], tmp_path / "other", Rules(PRESETS["satb"], min_tracks=4))
 
 
@@ -227,8 +227,8 @@ def test_the_command_prints_what_became_of_each_file(songs, tmp_path, capsys, mo
     [
         (["nowhere"], 1, "no such file or folder: nowhere"),
         (["empty"], 1, "no music in empty"),
-        (["text.mid"], 1, "no bars are left of 1 files: 1 file: not a MIDI file"),
-        (["cut.mid"], 1, "no bars are left of 1 files: 1 file: damaged MIDI"),
+        (["text.mid"], 1, "no bars are left of 1 file: 1 file: not a MIDI file"),
+        (["cut.mid"], 1, "no bars are left of 1 file: 1 file: damaged MIDI"),
         (["a.mid", "-o", "a.mid/set"], 1, "cannot write a.mid/set"),
         (["a.mid", "-o", "/proc/set"], 1, "cannot write /proc/set"),
         (["a.mid", "--n-pitches", "120"], 1, "stay within MIDI's 0 to 127"),
@@ -244,7 +244,7 @@ def test_the_command_prints_what_became_of_each_file(songs, tmp_path, capsys, mo
         (["a.mid", "--spec", "my.yaml", "--preset", "satb"], 2, "not allowed with argument"),
         (["a.mid", "--spec", "my.yaml"], 1, "cannot read my.yaml: No such file"),
         (["a.mid", "--spec", "text.mid"], 1, "text.mid: the preset must be keys and values: got 'no music'"),
-        (["a.mid", "--min-tracks", "4"], 1, "no bars are left of 1 files: 1 file: sounds in 3 of 5 tracks, fewer than 4"),
+        (["a.mid", "--min-tracks", "4"], 1, "no bars are left of 1 file: 1 file: sounds in 3 of 5 tracks, fewer than 4"),
     ],
 )
 def test_mistakes_end_with_one_clear_line(songs, monkeypatch, capsys, arguments, code, message):
