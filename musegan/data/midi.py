@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def _bytes(source: Path | bytes) -> bytes:
     if isinstance(source, Path):
         try:
             with open(source, "rb") as file:
-                source = file.read(MAX_FILE_BYTES + 1)
+                source = file.read(min(os.fstat(file.fileno()).st_size, MAX_FILE_BYTES) + 1)
         except OSError as err:
             raise SongError(f"cannot be read: {err.strerror}") from err
     if len(source) > MAX_FILE_BYTES:

@@ -66,8 +66,8 @@ class Source(NamedTuple):
             if not self.entry:
                 path = Path(self.path).parent / beside if beside else Path(self.path)
                 check_regular(path)
-                with open(path, "rb") as file:
-                    content = file.read(MAX_FILE_BYTES + 1)
+                with open(path, "rb") as file:    # room for the most that there may be costs more than to read
+                    content = file.read(min(os.fstat(file.fileno()).st_size, MAX_FILE_BYTES) + 1)
             else:
                 archive = open_zip(self.path)
                 info = archive.getinfo(entry)
