@@ -1,5 +1,6 @@
 """Large data sets: read from their place in the files, and opened again by other processes."""
 
+import os
 import resource
 
 import numpy as np
@@ -110,15 +111,19 @@ def test_a_file_that_was_cut_short(path):
 
 def test_more_shards_than_a_process_may_open(path):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open(path / "shard-00000.safetensors") as file:
-        n_open = file.fileno()
+    last = max(map(int, os.listdir("/proc/self/fd")))
+    filled = [os.open(os.devnull, os.O_RDONLY)]    # the limit is one of numbers: none below it shall be free
+    while filled[-1] <= last:
+        filled.append(os.open(os.devnull, os.O_RDONLY))
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 2, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filled[-1] + 3, limits[1]))    # room for two, of three shards
         dataset = PackedDataset.open(path)
         assert dataset.roll(torch.tensor([17]), 7).frame.any()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > n_open + 200
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > filled[-1] + 200
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for file in filled:
+            os.close(file)
 
 
 def test_another_process_opens_it_again(path):
