@@ -20,7 +20,6 @@ from musegan.data.preparation import PAGE_NAME, Rules, part_folder, prepare
 from musegan.data.processes import run_in_processes
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS, Preset, load_preset
-from musegan.errors import UserError
 
 _MAX_RANGES = 6    # of bars, named for one file and reason
 _MAX_ROWS = 40    # of a table on screen

@@ -187,7 +187,7 @@ def _rolls(multitrack: Multitrack) -> Rolls:
     for track in multitrack.tracks:
         key = (track.program, track.is_drum)
         if (sounding := track.pianoroll > 0).any():
-            rolls[*key, seen[key]] = sounding
+            rolls[(*key, seen[key])] = sounding
             seen[key] += 1
     return rolls
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from musegan.errors import UserError
-from musegan.roll import N_MIDI_PITCHES, Track
+from musegan.roll import Track
 
 MAX_QUARTERS = 1 << 14    # over two hours at 120 bpm
 MAX_NOTES = 1 << 20

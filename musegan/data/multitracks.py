@@ -14,14 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from musegan.data.events import Notes, Song, SongError
-from musegan.data.pianorolls import FINE_RESOLUTION, MAX_CELLS, runs, song_of_steps, track_notes, velocities
 from musegan.data.npz import Npz
+from musegan.data.pianorolls import (
+    FINE_RESOLUTION,
+    MAX_CELLS,
+    MAX_RESOLUTION,
+    runs,
+    song_of_steps,
+    track_notes,
+    velocities,
+)
 from musegan.roll import N_MIDI_PITCHES, Track
 
 INFO = "info.json"
 MAX_INFO_BYTES = 1 << 20
 MAX_FILE_BYTES = 256 << 20    # of all arrays of a multitrack together, unpacked
-MAX_RESOLUTION = 0x7FFF    # of MIDI
 
 
 def load_multitrack(source: Path | bytes | Npz) -> Song:

@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby

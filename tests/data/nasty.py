@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.data.damaged import END, NOTE, SCORE, delta, header, midi_seeds, npy, npy_header, npz, track, zipped
+from tests.data.damaged import END, NOTE, SCORE, delta, header, midi_seeds, npy_header, npz, track, zipped
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from pretty_midi import PrettyMIDI
 
 from benchmarks.data import reading
 from musegan.data.events import SongError
-from musegan.data.midi import load_midi, read_midi
+from musegan.data.midi import read_midi
 from musegan.resources import dataset_path
 from tests.data.smf import FOUR_FOUR, chunk, midi_file, name, note, off, on, program, signature, tempo
 

@@ -17,7 +17,7 @@ from musegan.data.preparation import Rules, prepare
 from musegan.data.sources import Source
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
-from tests.data.songs import midi, moved, scale
+from tests.data.songs import midi, scale
 
 LPD5 = PRESETS["lpd5"]
 RULES = Rules(LPD5)

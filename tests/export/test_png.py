@@ -11,7 +11,7 @@ from PIL import Image
 from musegan.errors import UserError
 from musegan.export import write_png
 from musegan.export.png import PALETTE, _lighter, figure
-from musegan.roll import PRESETS, RollSpec, Track
+from musegan.roll import RollSpec, Track
 
 
 def pixels(path) -> np.ndarray:
