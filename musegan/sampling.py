@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from musegan.data.keys import LOWEST_SHIFT, transpose
+from musegan.keys import LOWEST_SHIFT, transpose
 from musegan.errors import UserError
 from musegan.models import CompactGenerator, Layout, RollLogits
 from musegan.ops import bernoulli, threshold

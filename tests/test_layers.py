@@ -11,11 +11,11 @@ PACKAGE = Path(musegan.__file__).parent
 LAYERS = [
     {"errors"},
     {"roll", "resources", "files", "seeding"},
-    {"ops", "config"},
+    {"ops", "config", "keys"},
     {"data", "models", "losses", "metrics", "export"},
-    {"sampling", "pages"},
-    {"training"},
-    {"prepare", "train", "generate", "inspect", "info", "cli", "__main__"},
+    {"sampling", "evaluation"},
+    {"training", "pages"},
+    {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 COMMANDS = len(LAYERS) - 1    # the one layer whose parts share: the command line, the versions

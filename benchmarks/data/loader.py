@@ -26,7 +26,7 @@ from benchmarks.ops.__main__ import ROOT, cpu_model, read_lines
 from musegan import __version__
 from musegan.config import Config, TrainConfig
 from musegan.data.dataset import PackedDataset
-from musegan.data.keys import key_shifts, transpose
+from musegan.keys import key_shifts, transpose
 from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.files import atomic_write

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from musegan.data.counts import pitch_counts
-from musegan.data.keys import HIGHEST_SHIFT, LOWEST_SHIFT, shifts_of_weights
+from musegan.keys import HIGHEST_SHIFT, LOWEST_SHIFT, shifts_of_weights
 from musegan.data.dataset import PackedDataset
 from musegan.roll import Roll, RollSpec
 from musegan.seeding import generator_for

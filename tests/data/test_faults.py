@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from musegan.data.bars import cut_bars
 from musegan.data.pianorolls import from_multitrack
-from musegan.data.keys import key_shifts, transpose
+from musegan.keys import key_shifts, transpose
 from musegan.data.midi import load_midi, read_midi
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare

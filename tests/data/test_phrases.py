@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.keys import key_shifts, transpose
+from musegan.keys import key_shifts, transpose
 from musegan.data.packed import pack, write_shard
 from musegan.data.phrases import Augmentation, Phrases, silenced_tracks
 from musegan.ops import notes

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musegan.data.keys import key_shifts, pitch_class_weights, transpose
+from musegan.keys import key_shifts, pitch_class_weights, transpose
 from musegan.roll import PRESETS, Roll, RollSpec
 from tests.models.test_layout import random_roll
 
