@@ -96,6 +96,11 @@ def polyphony(music: Music) -> Tally:
     return Tally(music.polyphony.sum((2, 3)), (music.polyphony > 0).sum((2, 3)).float())
 
 
+def mean_pitch(music: Music) -> Tally:
+    """Mean MIDI pitch of the notes: the register. Not of drums."""
+    return _pitched(music, music.counts(music.voice, weights=music.pitch.double()), music.counts(music.voice))
+
+
 def pitch_range(music: Music) -> Tally:
     """Semitones from a phrase's lowest pitch to its highest, over the phrases in which the track sounds. Not of drums."""
     used = music.bar_pitches.any(2)    # [N, K, 128]

@@ -1,0 +1,86 @@
+"""What music does over time: bars that come back, and what happens at the bar line.
+
+Each function takes `Music` and returns a `Tally` with a column for each of the K tracks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musegan.metrics.music import Music, Tally
+
+LAGS = (1, 2, 4, 8)    # bars
+
+
+def self_similarity(music: Music, lag: int) -> Tally:
+    """How alike bars are that lie `lag` bars apart, in [0, 1]: shared note starts over all their note starts (Jaccard).
+
+    Over the pairs of bars in which one at least has a note start; NaN where a phrase has no two bars so far apart.
+    """
+    similarity, counts = bar_similarity(music, lag)
+    return Tally((similarity * counts).sum(2), counts.sum(2).float())
+
+
+def bar_similarity(music: Music, lag: int) -> tuple[Tensor, Tensor]:
+    """The similarity of each pair of bars and whether it counts: [N, K, B - lag] float32 and bool."""
+    cells = music.start_bits.reshape(music.n, music.n_tracks, music.n_bars, -1)    # [N, K, B, bytes]
+    here, there = cells[:, :, : max(music.n_bars - lag, 0)], cells[:, :, lag:]
+    both, either = (_ones(pair) for pair in (here & there, here | there))
+    return both / either.clamp(min=1), either > 0
+
+
+def groove_consistency(music: Music) -> Tally:
+    """How alike the rhythms of neighbouring bars are, in [0, 1]: share of the T steps at which both have or have not a start.
+
+    Over the pairs of bars in which one at least has a note start.
+
+    Source: Wu and Yang 2020, grooving pattern similarity; muspy's `groove_consistency` counts silent pairs too.
+    """
+    steps = music.starts > 0    # [N, K, B, T]
+    here, there = steps[:, :, :-1], steps[:, :, 1:]
+    counts = (here | there).any(3)
+    same = (here == there).float().mean(3)
+    return Tally((same * counts).sum(2), counts.sum(2).float())
+
+
+def held_over_rate(music: Music) -> Tally:
+    """Share of the bar lines across which a note is held, of those with sound in the bars on both sides, in [0, 1].
+
+    Not of drums.
+    """
+    note, bar, _ = music.spans(music.steps_per_bar)
+    entered = music.start[note] < bar * music.steps_per_bar
+    index = (music.voice[note] * music.n_bars + bar)[entered]
+    held = music.counts(index, music.n_bars)[:, :, 1:] > 0    # [N, K, B - 1]
+    both = music.sounds[:, :, :-1] & music.sounds[:, :, 1:] & ~music.is_drum[:, None]
+    return Tally((held & both).sum(2).float(), both.sum(2).float())
+
+
+def leap_at_bar_lines(music: Music) -> Tally:
+    """Semitones from the last skyline note that starts in a bar to the first that starts in the next one. Not of drums.
+
+    A mean over bar lines with such notes on both sides; beside `leap_within_bars` it tells whether bars were made apart.
+    """
+    return _leaps(music, across=1)
+
+
+def leap_within_bars(music: Music) -> Tally:
+    """Semitones between skyline notes that follow each other within a bar; a mean over such steps. Not of drums."""
+    return _leaps(music, across=0)
+
+
+def _leaps(music: Music, across: int) -> Tally:
+    """Of melodic steps that lead `across` bars on."""
+    first, second = music.steps_of_melody
+    bar = music.start // music.steps_per_bar
+    chosen = bar[second] - bar[first] == across
+    voice = music.voice[first[chosen]]
+    semitones = (music.pitch[second] - music.pitch[first]).abs()[chosen].double()
+    return Tally(music.counts(voice, weights=semitones), music.counts(voice))
+
+
+def _ones(cells: np.ndarray) -> Tensor:
+    """Bits that are set in the last axis: [...] float32."""
+    return torch.from_numpy(np.bitwise_count(cells).sum(-1, dtype=np.int32)).float()
