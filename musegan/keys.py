@@ -62,8 +62,13 @@ def transpose(roll: Roll, semitones: Tensor, spec: RollSpec) -> Roll:
         roll: planes [N, K, B, T, P].
         semitones: [N] int64, up where positive; what leaves the pitch range is cut.
     """
+    return transpose_tracks(roll, semitones[:, None].expand(-1, spec.n_tracks), spec)
+
+
+def transpose_tracks(roll: Roll, semitones: Tensor, spec: RollSpec) -> Roll:
+    """`transpose` by a number of semitones for each track, [N, K] int64; drums never move."""
     is_drum = torch.tensor([track.is_drum for track in spec.tracks])
-    shift = torch.where(is_drum, 0, semitones[:, None])    # [N, K]
+    shift = torch.where(is_drum, 0, semitones)    # [N, K]
     source = torch.arange(spec.n_pitches) - shift[..., None]    # [N, K, P]
     inside = (source >= 0) & (source < spec.n_pitches)
     index = source.clamp(0, spec.n_pitches - 1)[:, :, None, None]    # [N, K, 1, 1, P]

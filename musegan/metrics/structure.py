@@ -58,27 +58,42 @@ def held_over_rate(music: Music) -> Tally:
     return Tally((held & both).sum(2).float(), both.sum(2).float())
 
 
-def leap_at_bar_lines(music: Music) -> Tally:
+def leap_at_bar_lines(music: Music, shuffled: bool = False) -> Tally:
     """Semitones from the last skyline note that starts in a bar to the first that starts in the next one. Not of drums.
 
-    A mean over bar lines with such notes on both sides; beside `leap_within_bars` it tells whether bars were made apart.
+    A mean over bar lines with such notes on both sides. Beside `leap_within_bars`, and beside what it would be were the bars
+    in other orders, it tells whether bars go on from each other or were made apart.
+
+    Args:
+        shuffled: from each bar to every other one but itself and the next: what chance gives.
     """
-    return _leaps(music, across=1)
+    first, last = (_edge_pitches(music, edge) for edge in ("first", "last"))    # [N, K, B]
+    leaps = (first[:, :, None] - last[..., None]).abs()    # [N, K, from bar, to bar]
+    counts = (first[:, :, None] > 0) & (last[..., None] > 0) & ~music.is_drum[:, None, None]
+    bars = torch.arange(music.n_bars)
+    step = bars - bars[:, None]
+    counts = counts & ((step != 0) & (step != 1) if shuffled else step == 1)
+    return Tally((leaps * counts).sum((2, 3)), counts.sum((2, 3)).float())
 
 
 def leap_within_bars(music: Music) -> Tally:
     """Semitones between skyline notes that follow each other within a bar; a mean over such steps. Not of drums."""
-    return _leaps(music, across=0)
-
-
-def _leaps(music: Music, across: int) -> Tally:
-    """Of melodic steps that lead `across` bars on."""
     first, second = music.steps_of_melody
     bar = music.start // music.steps_per_bar
-    chosen = bar[second] - bar[first] == across
-    voice = music.voice[first[chosen]]
-    semitones = (music.pitch[second] - music.pitch[first]).abs()[chosen].double()
+    same = bar[first] == bar[second]
+    voice = music.voice[first[same]]
+    semitones = (music.pitch[second] - music.pitch[first]).abs()[same].double()
     return Tally(music.counts(voice, weights=semitones), music.counts(voice))
+
+
+def _edge_pitches(music: Music, edge: str) -> Tensor:
+    """MIDI pitch of the first or last skyline note that starts in each bar, 0 where none does: [N, K, B] float32."""
+    notes = music.top_notes
+    place = music.voice[notes] * music.n_bars + music.start[notes] // music.steps_per_bar    # ascending
+    differs = place[1:] != place[:-1]
+    one = differs.new_ones(min(len(place), 1))
+    chosen = torch.cat([one, differs] if edge == "first" else [differs, one])
+    return music.counts(place[chosen], music.n_bars, weights=music.pitch[notes[chosen]].double())
 
 
 def _ones(cells: np.ndarray) -> Tensor:

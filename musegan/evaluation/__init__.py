@@ -1,0 +1,1 @@
+"""Generated phrases beside real ones: statistics, floors, naive rows."""

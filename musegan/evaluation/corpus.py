@@ -1,0 +1,135 @@
+"""A set of phrases to be measured, packed in memory, with the piece that each is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from musegan.data.dataset import PackedDataset
+from musegan.metrics.music import Music
+from musegan.ops import pack, unpack
+from musegan.roll import Roll, RollSpec, check_roll
+from musegan.seeding import generator_for
+
+CHUNK = 1024    # phrases looked at together; changes no result
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """N phrases in random order."""
+
+    roll: Roll
+    """Packed planes [N, K, B, T, ceil(P / 8)] uint8: 13 kB a phrase of four bars, three tracks and 48 steps."""
+    piece: Tensor
+    """[N] int64: phrases with one number are of one piece, and not independent of each other."""
+    spec: RollSpec
+    """What the rolls mean."""
+
+    @classmethod
+    def of_dataset(
+        cls,
+        dataset: PackedDataset,
+        n_bars: int,
+        pieces: list[int] | None = None,
+        min_tracks: int = 1,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> Corpus:
+        """The phrases of a data set, each starting at any bar of a piece.
+
+        Args:
+            n_bars: B.
+            pieces: indices of the pieces to take; by default all.
+            min_tracks: phrases in which fewer tracks sound are left out; at most K.
+            limit: so many at most, chosen at random.
+            seed: of the order and the choice.
+        """
+        starts = dataset.phrase_starts(n_bars)
+        piece = dataset.piece_of(starts)
+        if pieces is not None:
+            chosen = torch.isin(piece, torch.tensor(pieces, dtype=torch.int64))
+            starts, piece = starts[chosen], piece[chosen]
+        order = torch.randperm(len(starts), generator=generator_for(seed, "corpus"))
+        parts: list[Roll] = []
+        kept: list[Tensor] = []
+        n = 0
+        for rows in order.split(CHUNK):
+            roll = Roll(*(_read(dataset, plane, starts[rows], n_bars) for plane in Roll._fields))
+            enough = roll.frame.flatten(2).any(2).sum(1) >= min_tracks
+            parts.append(roll.map(lambda plane: plane[enough]))
+            kept.append(piece[rows[enough]])
+            n += int(enough.sum())
+            if limit is not None and n >= limit:
+                break
+        if not parts:
+            return cls.of_roll(_silence(0, n_bars, dataset.spec), dataset.spec)
+        roll = Roll(*(torch.cat(planes)[:limit] for planes in zip(*parts)))
+        return cls(roll, torch.cat(kept)[:limit], dataset.spec)
+
+    @classmethod
+    def of_roll(cls, roll: Roll, spec: RollSpec, piece: Tensor | None = None) -> Corpus:
+        """Phrases from planes [N, K, B, T, P] bool.
+
+        Args:
+            piece: [N] int64; by default each phrase is a piece of its own, as those that a model draws are.
+        Raises:
+            ValueError, TypeError: see `musegan.roll.check_roll`.
+        """
+        check_roll(roll, spec)
+        return cls(roll.map(pack), torch.arange(len(roll.frame)) if piece is None else piece, spec)
+
+    @classmethod
+    def join(cls, parts: list[Corpus]) -> Corpus:
+        """Corpora of one spec, one after the other; their pieces stay apart if their numbers do."""
+        roll = Roll(*(torch.cat(planes) for planes in zip(*(part.roll for part in parts))))
+        return cls(roll, torch.cat([part.piece for part in parts]), parts[0].spec)
+
+    def __len__(self) -> int:
+        return len(self.piece)
+
+    @property
+    def n_bars(self) -> int:
+        """B."""
+        return self.roll.frame.shape[2]
+
+    @property
+    def n_pieces(self) -> int:
+        """Different pieces."""
+        return len(self.piece.unique())
+
+    def take(self, index: Tensor) -> Corpus:
+        """The phrases of some indices [n] int64, or of a mask [N] bool."""
+        return Corpus(self.roll.map(lambda plane: plane[index]), self.piece[index], self.spec)
+
+    def unpacked(self) -> Roll:
+        """Planes [N, K, B, T, P] bool."""
+        return self.roll.map(lambda plane: unpack(plane, self.spec.n_pitches))
+
+    def music(self) -> Iterator[Music]:
+        """The phrases, so many at a time."""
+        for first in range(0, len(self), CHUNK):
+            yield Music(self.roll.map(lambda plane: plane[first : first + CHUNK]), self.spec)
+
+
+def _read(dataset: PackedDataset, plane: str, starts: Tensor, n_bars: int) -> Tensor:
+    """[N, K, B, T, bytes] uint8."""
+    shards, rows = dataset.bits(plane, starts, n_bars)
+    bars = rows[:, None] + torch.arange(n_bars)    # [N, B]
+    if len(shards) == 1:
+        return shards[0][bars].transpose(1, 2).contiguous()
+    read = shards[0].new_empty(*bars.shape, *shards[0].shape[1:])    # [N, B, K, T, bytes]
+    first = 0
+    for shard in shards:
+        inside = (bars >= first) & (bars < first + len(shard))
+        read[inside] = shard[bars[inside] - first]
+        first += len(shard)
+    return read.transpose(1, 2).contiguous()
+
+
+def _silence(n: int, n_bars: int, spec: RollSpec) -> Roll:
+    frame = torch.zeros(n, spec.n_tracks, n_bars, spec.steps_per_bar, spec.n_pitches, dtype=torch.bool)
+    return Roll(frame, frame.clone())

@@ -1,0 +1,140 @@
+"""Which metrics an evaluation computes, and those of a corpus, phrase by phrase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from musegan.evaluation.corpus import Corpus, Progress
+from musegan.metrics import pairs, structure, tracks
+from musegan.metrics.histograms import histograms
+from musegan.metrics.music import Music, Tally
+from musegan.roll import RollSpec
+
+ALL = "all"    # the column of all tracks together
+Columns = Literal["track", "pair", "pitched pair", "all"]
+
+
+class Statistic(NamedTuple):
+    """A metric as a report shows it."""
+
+    name: str
+    function: Callable[[Music], Tally]
+    columns: Columns
+    """What the tally's columns are."""
+    unit: str
+    """Empty for shares and other plain numbers."""
+    meaning: str
+    """In a few words."""
+
+
+def statistics(spec: RollSpec, n_bars: int) -> list[Statistic]:
+    """The metrics that phrases of this spec and length have."""
+    shortest, divisions = tracks.qualified_min_steps(spec), tracks.pattern_divisions(spec)
+    found = [
+        Statistic("empty bars", tracks.empty_bar_rate, "track", "share", "bars in which the track is silent"),
+        Statistic("used pitches", tracks.used_pitches, "track", "a bar", "different pitches in a bar with sound"),
+        Statistic("used pitch classes", tracks.used_pitch_classes, "track", "a bar", "different pitch classes in a bar with sound"),
+        Statistic("notes", tracks.notes_per_bar, "track", "a bar", "note starts in a bar with sound"),
+        Statistic("note density", tracks.note_density, "track", "a beat", "note starts in a beat, silent ones too"),
+        Statistic("note length", tracks.note_length, "track", "beats", "mean length of notes"),
+        Statistic("qualified notes", tracks.qualified_note_rate, "track", "share", f"notes of {shortest} steps or more"),
+        Statistic("polyphonic steps", tracks.polyphonic_rate, "track", "share", "steps at which two pitches or more sound"),
+        Statistic("polyphony", tracks.polyphony, "track", "pitches", "pitches at a time, where there is sound"),
+        Statistic("mean pitch", tracks.mean_pitch, "track", "MIDI", "register"),
+        Statistic("pitch range", tracks.pitch_range, "track", "semitones", "from lowest to highest in a phrase"),
+        Statistic("scale", tracks.scale_consistency, "track", "share", "notes in the scale that fits the track best"),
+        Statistic("pitch class entropy", tracks.pitch_class_entropy, "track", "bits", "how evenly pitch classes are used"),
+        Statistic("joint scale", tracks.joint_scale_consistency, ALL, "share", "notes in the scale that fits all tracks best"),
+        Statistic("joint pitch class entropy", tracks.joint_pitch_class_entropy, ALL, "bits", "the same of all tracks together"),
+        Statistic("drum pattern", tracks.drum_pattern_rate, "track", "share",
+                  f"drum notes on {'sixteenths' if divisions == 4 else 'eighths' if divisions == 2 else 'quarters'}"),
+        Statistic("kick on 1", tracks.kick_on_first_beat, "track", "share", "bars with drums that begin with the bass drum"),
+        Statistic("snare on 2 and 4", tracks.snare_on_even_beats, "track", "share", "even beats with a snare drum"),
+        Statistic("tonal distance", pairs.tonal_distance, "pitched pair", "", "between tonal centroids of a beat"),
+        Statistic("tonal distance, shuffled", partial(pairs.tonal_distance, shuffled=True), "pitched pair", "",
+                  "the same with another phrase's track"),
+        Statistic("onset coincidence", pairs.onset_coincidence, "pair", "share", "steps with starts in both, of those in either"),
+        Statistic("chord tones", pairs.chord_tone_rate, "track", "share", "pitch classes that fit the other tracks' chord"),
+        *(
+            Statistic(f"self-similarity, {lag} {'bar' if lag == 1 else 'bars'}", partial(structure.self_similarity, lag=lag),
+                      "track", "share", f"note starts that come back after {lag} {'bar' if lag == 1 else 'bars'}")
+            for lag in structure.LAGS if lag < n_bars
+        ),
+        Statistic("groove", structure.groove_consistency, "track", "share", "steps alike in neighbouring bars"),
+        Statistic("held over", structure.held_over_rate, "track", "share", "bar lines that a note is held across"),
+        Statistic("leap at bar lines", structure.leap_at_bar_lines, "track", "semitones", "from the last note to the next bar's first"),
+        Statistic("leap at bar lines, shuffled", partial(structure.leap_at_bar_lines, shuffled=True), "track", "semitones",
+                  "to the bars that do not follow"),
+        Statistic("leap within bars", structure.leap_within_bars, "track", "semitones", "from note to note"),
+    ]    # fmt: skip
+    return found
+
+
+RATIOS = {
+    "tonal distance over shuffled": ("tonal distance", "1 where tracks fit each other no better than by chance"),
+    "leap at bar lines over shuffled": ("leap at bar lines", "1 where bars follow each other no better than by chance"),
+}
+"""Statistics over what chance gives, which the statistic `..., shuffled` is: name, its numerator and its meaning."""
+
+
+def column_names(columns: Columns, spec: RollSpec) -> list[str]:
+    """What a statistic's columns are called."""
+    names = [track.name for track in spec.tracks]
+    match columns:
+        case "track":
+            return names
+        case "all":
+            return [ALL]
+        case "pair" | "pitched pair":
+            return [f"{names[i]} - {names[j]}" for i, j in pairs.pairs(spec, pitched=columns == "pitched pair")]
+
+
+class Measured(NamedTuple):
+    """What was counted in each phrase of a corpus."""
+
+    tallies: dict[str, Tally]
+    """By the statistic's name: [N, columns], and last, where they are tracks or pairs, a column of them all, pooled."""
+    histograms: dict[str, Tensor]
+    """By name as in `musegan.metrics.histograms`: [N, bins] int16."""
+
+    def take(self, index: Tensor) -> Measured:
+        """Those of some phrases, by index or mask."""
+        tallies = {name: Tally(*(part[index] for part in tally)) for name, tally in self.tallies.items()}
+        return Measured(tallies, {name: counts[index] for name, counts in self.histograms.items()})
+
+    def counts(self, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """Histograms over the phrases: [bins] float64, or [R, bins] for weights [R, N]."""
+        if weights is None:
+            return {name: counts.sum(0).double() for name, counts in self.histograms.items()}
+        return {name: weights.float() @ counts.float() for name, counts in self.histograms.items()}
+
+
+def measure(corpus: Corpus, progress: Progress | None = None) -> Measured:
+    """Counts everything in every phrase."""
+    wanted = statistics(corpus.spec, corpus.n_bars)
+    tallies: dict[str, list[Tally]] = {statistic.name: [] for statistic in wanted}
+    counted: list[dict[str, Tensor]] = []
+    n = 0
+    for music in corpus.music():
+        for statistic in wanted:
+            tally = statistic.function(music)
+            tallies[statistic.name].append(tally if statistic.columns == ALL else Tally(*map(_with_pool, tally)))
+        counted.append({name: counts.short() for name, counts in histograms(music).items()})
+        n += music.n
+        if progress is not None:
+            progress(n, len(corpus))
+    if not counted:
+        raise ValueError("a corpus without phrases cannot be measured")
+    return Measured(
+        {name: Tally(*(torch.cat(parts) for parts in zip(*tally))) for name, tally in tallies.items()},
+        {name: torch.cat([counts[name] for counts in counted]) for name in counted[0]},
+    )
+
+
+def _with_pool(part: Tensor) -> Tensor:
+    return torch.cat([part, part.sum(1, keepdim=True)], 1)
