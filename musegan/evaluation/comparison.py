@@ -142,15 +142,15 @@ def compare(
     check_comparable(real, generated, train)
     splits = split(real, len(generated), seed)
     say("measuring real phrases")
-    measured = {REAL: measure(real)}
-    vectors = features(measured[REAL], real.spec)
+    measured = {REAL: measure(real.chunks())}
+    vectors = features(measured[REAL])
     scaling = Scaling(vectors)
-    halves = _take(measured[REAL], real, splits.second, scaling, seed, "second half")
-    rows = {REAL: _take(measured[REAL], real, splits.first, scaling, seed, REAL)}
+    halves = _take(measured[REAL], real.piece, splits.second, scaling, seed, "second half")
+    rows = {REAL: _take(measured[REAL], real.piece, splits.first, scaling, seed, REAL)}
     say("measuring generated phrases")
-    measured[GENERATED] = measure(generated)
+    measured[GENERATED] = measure(generated.chunks())
     own = _drawn(generated, splits, seed, GENERATED)
-    rows[GENERATED] = _take(measured[GENERATED], generated, own, scaling, seed, GENERATED)
+    rows[GENERATED] = _take(measured[GENERATED], generated.piece, own, scaling, seed, GENERATED)
     rows |= _naive_rows(real, train, rows[REAL], splits, scaling, seed, say)
     say("comparing")
     statistic_rows = _statistics(real, generated, measured, rows, halves, seed)
@@ -201,7 +201,7 @@ def _naive_rows(
         for s, index in enumerate(splits.first[:N_VECTOR_SPLITS]):
             corpus = naive.re_paired(real.take(index), derived_seed(seed, naive.RE_PAIRED, s))
             everything = torch.arange(len(corpus))[None]
-            parts.append(_take(measure(corpus), corpus, everything, scaling, seed, naive.RE_PAIRED, s))
+            parts.append(_take(measure(corpus.chunks()), corpus.piece, everything, scaling, seed, naive.RE_PAIRED, s))
         rows[naive.RE_PAIRED] = _joined(parts)
     for name, maker, is_possible in (
         (naive.SHUFFLED, naive.bars_shuffled, real.n_bars > 1),
@@ -210,13 +210,13 @@ def _naive_rows(
     ):
         if is_possible:
             say(f"measuring: {name}")
-            corpus = maker(real, derived_seed(seed, name))
-            rows[name] = _take(measure(corpus), corpus, splits.first, scaling, seed, name)
+            measured = measure(maker(real, derived_seed(seed, name)))
+            rows[name] = _take(measured, real.piece, splits.first, scaling, seed, name)
     if train is None:
         return rows | {naive.REPLAY: floor}
     say(f"measuring: {naive.REPLAY}")
     index = _drawn(train, splits, seed, naive.REPLAY)
-    return rows | {naive.REPLAY: _take(measure(train), train, index, scaling, seed, naive.REPLAY)}
+    return rows | {naive.REPLAY: _take(measure(train.chunks()), train.piece, index, scaling, seed, naive.REPLAY)}
 
 
 def _drawn(corpus: Corpus, splits: Splits, seed: int, name: str) -> Tensor:
@@ -226,17 +226,17 @@ def _drawn(corpus: Corpus, splits: Splits, seed: int, name: str) -> Tensor:
 
 
 def _take(
-    measured: Measured, corpus: Corpus, chosen: Tensor, scaling: Scaling, seed: int, name: str, first_split: int = 0
+    measured: Measured, piece: Tensor, chosen: Tensor, scaling: Scaling, seed: int, name: str, first_split: int = 0
 ) -> Taken:
     """Sums over the phrases that each split takes: [S, n] indices, or [S, N] bool."""
-    selection = chosen.float() if chosen.dtype == torch.bool else weights(chosen, len(corpus))
+    selection = chosen.float() if chosen.dtype == torch.bool else weights(chosen, len(piece))
     tallies = {name: Tally(*((selection @ part).double() for part in tally)) for name, tally in measured.tallies.items()}
-    vectors = features(measured, corpus.spec)
+    vectors = features(measured)
     points, pieces = [], []
     for s, row in enumerate(selection[:N_VECTOR_SPLITS], first_split):
         index = choose(torch.nonzero(row).squeeze(1), MAX_POINTS, seed, "points", name, s)
         points.append(scaling(vectors[index]))
-        pieces.append(corpus.piece[index].numpy())
+        pieces.append(piece[index].numpy())
     return Taken(tallies, measured.counts(selection), points, pieces)
 
 
@@ -301,8 +301,9 @@ def _bootstrap(measured: Measured, piece: Tensor, seed: int) -> dict[str, Tensor
     """Each statistic of `N_BOOTSTRAP` draws of as many pieces: [R, columns]."""
     _, number = piece.unique(return_inverse=True)
     n_pieces = int(number.max()) + 1
-    drawn = torch.randint(n_pieces, (N_BOOTSTRAP, n_pieces), generator=generator_for(seed))
-    times = torch.zeros(N_BOOTSTRAP, n_pieces).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    times = torch.zeros(N_BOOTSTRAP, n_pieces)
+    for r, row in enumerate(times):
+        row += torch.bincount(torch.randint(n_pieces, (n_pieces,), generator=generator_for(seed, r)), minlength=n_pieces)
     values = {}
     for name, tally in measured.tallies.items():
         total, count = (torch.zeros(n_pieces, part.shape[1]).index_add_(0, number, part) for part in tally)

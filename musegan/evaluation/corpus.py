@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from musegan.data.dataset import PackedDataset
-from musegan.metrics.music import Music
 from musegan.ops import pack, unpack
 from musegan.roll import Roll, RollSpec, check_roll
 from musegan.seeding import generator_for
 
-CHUNK = 1024    # phrases looked at together; changes no result
+CHUNK = 256    # phrases looked at together
 Progress = Callable[[int, int], None]
 
 
@@ -82,12 +81,6 @@ class Corpus:
         check_roll(roll, spec)
         return cls(roll.map(pack), torch.arange(len(roll.frame)) if piece is None else piece, spec)
 
-    @classmethod
-    def join(cls, parts: list[Corpus]) -> Corpus:
-        """Corpora of one spec, one after the other; their pieces stay apart if their numbers do."""
-        roll = Roll(*(torch.cat(planes) for planes in zip(*(part.roll for part in parts))))
-        return cls(roll, torch.cat([part.piece for part in parts]), parts[0].spec)
-
     def __len__(self) -> int:
         return len(self.piece)
 
@@ -101,18 +94,18 @@ class Corpus:
         """Different pieces."""
         return len(self.piece.unique())
 
-    def take(self, index: Tensor) -> Corpus:
-        """The phrases of some indices [n] int64, or of a mask [N] bool."""
+    def take(self, index: Tensor | slice) -> Corpus:
+        """The phrases of some indices [n] int64, of a mask [N] bool, or of a slice."""
         return Corpus(self.roll.map(lambda plane: plane[index]), self.piece[index], self.spec)
 
     def unpacked(self) -> Roll:
         """Planes [N, K, B, T, P] bool."""
         return self.roll.map(lambda plane: unpack(plane, self.spec.n_pitches))
 
-    def music(self) -> Iterator[Music]:
-        """The phrases, so many at a time."""
+    def chunks(self) -> Iterator[Corpus]:
+        """The phrases, `CHUNK` at a time."""
         for first in range(0, len(self), CHUNK):
-            yield Music(self.roll.map(lambda plane: plane[first : first + CHUNK]), self.spec)
+            yield self.take(slice(first, first + CHUNK))
 
 
 def _read(dataset: PackedDataset, plane: str, starts: Tensor, n_bars: int) -> Tensor:

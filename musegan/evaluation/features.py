@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from musegan.evaluation.statistics import Measured
-from musegan.roll import RollSpec
 
 STATISTICS = (
     "empty bars", "used pitches", "notes", "note length", "qualified notes", "polyphony", "mean pitch", "pitch range",
@@ -41,7 +40,7 @@ class Scaling:
         return scaled.where(scaled.isfinite(), 0).numpy()
 
 
-def features(measured: Measured, spec: RollSpec) -> Tensor:
+def features(measured: Measured) -> Tensor:
     """[N, D] float64, NaN where a phrase has no such value."""
     found = []
     for name in STATISTICS:
@@ -53,9 +52,7 @@ def features(measured: Measured, spec: RollSpec) -> Tensor:
     if torch.is_tensor(classes):
         found.append(_shares(classes))
     found.append(_shares(measured.histograms["chord type: all"]))
-    for track in spec.tracks:
-        positions = measured.histograms[f"position: {track.name}"].unflatten(1, (spec.beats_per_bar, spec.steps_per_beat))
-        found.append(_shares(positions.sum(2)))
+    found += [_shares(counts) for name, counts in measured.histograms.items() if name.startswith("beat: ")]
     return torch.cat([part.double() for part in found], 1)
 
 

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,6 @@ from musegan.seeding import derived_seed, generator_for
 RE_PAIRED, SHUFFLED, TRANSPOSED, BERNOULLI, REPLAY = ROWS = (
     "re-paired", "bars shuffled", "transposed apart", "Bernoulli", "replay",
 )    # fmt: skip
-_CHUNK = 128    # phrases unpacked together; changes no result
 LOWEST_MOVE, HIGHEST_MOVE = -6, 5    # semitones of `transposed_apart`
 
 
@@ -45,43 +46,37 @@ def re_paired(corpus: Corpus, seed: int) -> Corpus:
     return Corpus(roll, corpus.piece, corpus.spec)
 
 
-def bars_shuffled(corpus: Corpus, seed: int) -> Corpus:
+def bars_shuffled(corpus: Corpus, seed: int) -> Iterator[Corpus]:
     """The bars of each phrase in a random order that is not the true one. One bar stays as it is."""
-    n, n_bars = len(corpus), corpus.n_bars
-    draws = torch.rand(n, n_bars, generator=generator_for(seed, SHUFFLED))
-    order = draws.argsort(1)
-    same = (order == torch.arange(n_bars)).all(1)
-    order[same] = order[same].roll(1, 1)
-    index = order[:, None, :, None, None]
-    return Corpus(corpus.roll.map(lambda plane: plane.take_along_dim(index, 2)), corpus.piece, corpus.spec)
+    for number, part in enumerate(corpus.chunks()):
+        draws = torch.rand(len(part), part.n_bars, generator=generator_for(seed, SHUFFLED, number))
+        order = draws.argsort(1)
+        same = (order == torch.arange(part.n_bars)).all(1)
+        order[same] = order[same].roll(1, 1)
+        index = order[:, None, :, None, None]
+        yield Corpus(part.roll.map(lambda plane: plane.take_along_dim(index, 2)), part.piece, part.spec)
 
 
-def transposed_apart(corpus: Corpus, seed: int) -> Corpus:
+def transposed_apart(corpus: Corpus, seed: int) -> Iterator[Corpus]:
     """Each pitched track of each phrase moves by -6 to 5 semitones, each as likely; what leaves the pitches is cut."""
-    shape = (len(corpus), corpus.spec.n_tracks)
-    moves = torch.randint(LOWEST_MOVE, HIGHEST_MOVE + 1, shape, generator=generator_for(seed, TRANSPOSED))
-    parts = [
-        Corpus.of_roll(transpose_tracks(part.unpacked(), own, corpus.spec), corpus.spec, part.piece)
-        for part, own in zip(_chunks(corpus), moves.split(_CHUNK))
-    ]
-    return Corpus.join(parts) if parts else corpus
+    for number, part in enumerate(corpus.chunks()):
+        rng = generator_for(seed, TRANSPOSED, number)
+        moves = torch.randint(LOWEST_MOVE, HIGHEST_MOVE + 1, (len(part), part.spec.n_tracks), generator=rng)
+        yield Corpus.of_roll(transpose_tracks(part.unpacked(), moves, part.spec), part.spec, part.piece)
 
 
-def bernoulli_cells(corpus: Corpus, seed: int) -> Corpus:
+def bernoulli_cells(corpus: Corpus, seed: int) -> Iterator[Corpus]:
     """Each cell sounds, and starts where it sounds, as often as at its place in the real phrases, but by itself."""
-    if not len(corpus):
-        return corpus
     sounding, starting = (_mean(corpus, plane) for plane in Roll._fields)    # [K, B, T, P]
-    share = starting / sounding.clamp(min=1 / len(corpus))
-    parts = []
-    for number, part in enumerate(_chunks(corpus)):
-        first = number * _CHUNK * sounding.numel()
+    share = starting / sounding.clamp(min=1 / max(len(corpus), 1))
+    first = 0
+    for part in corpus.chunks():
         frame, onset = (
             bernoulli(p.logit().float().expand(len(part), *p.shape), derived_seed(seed, BERNOULLI, name), first)
             for name, p in (("frame", sounding), ("onset", share.clamp(0, 1)))
         )
-        parts.append(Corpus.of_roll(Roll(frame, frame & onset), corpus.spec, part.piece))
-    return Corpus.join(parts)
+        yield Corpus.of_roll(Roll(frame, frame & onset), part.spec, part.piece)
+        first += len(part) * sounding.numel()
 
 
 def _blocks_of_pieces(corpus: Corpus, seed: int) -> Tensor:
@@ -91,11 +86,7 @@ def _blocks_of_pieces(corpus: Corpus, seed: int) -> Tensor:
     return rank[number].argsort(stable=True)
 
 
-def _chunks(corpus: Corpus):
-    return (corpus.take(index) for index in torch.arange(len(corpus)).split(_CHUNK)) if len(corpus) else ()
-
-
 def _mean(corpus: Corpus, plane: str) -> Tensor:
     """[K, B, T, P] float64, in which share of the phrases each cell is set."""
-    total = sum(getattr(part.unpacked(), plane).sum(0, dtype=torch.float64) for part in _chunks(corpus))
+    total = sum(getattr(part.unpacked(), plane).sum(0, dtype=torch.float64) for part in corpus.chunks())
     return total / len(corpus)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from musegan.evaluation.corpus import Corpus, Progress
+from musegan.evaluation.corpus import Corpus
 from musegan.metrics import pairs, structure, tracks
 from musegan.metrics.histograms import histograms
 from musegan.metrics.music import Music, Tally
@@ -102,11 +102,6 @@ class Measured(NamedTuple):
     histograms: dict[str, Tensor]
     """By name as in `musegan.metrics.histograms`: [N, bins] int16."""
 
-    def take(self, index: Tensor) -> Measured:
-        """Those of some phrases, by index or mask."""
-        tallies = {name: Tally(*(part[index] for part in tally)) for name, tally in self.tallies.items()}
-        return Measured(tallies, {name: counts[index] for name, counts in self.histograms.items()})
-
     def counts(self, weights: Tensor | None = None) -> dict[str, Tensor]:
         """Histograms over the phrases: [bins] float64, or [R, bins] for weights [R, N]."""
         if weights is None:
@@ -114,20 +109,17 @@ class Measured(NamedTuple):
         return {name: weights.float() @ counts.float() for name, counts in self.histograms.items()}
 
 
-def measure(corpus: Corpus, progress: Progress | None = None) -> Measured:
-    """Counts everything in every phrase."""
-    wanted = statistics(corpus.spec, corpus.n_bars)
-    tallies: dict[str, list[Tally]] = {statistic.name: [] for statistic in wanted}
+def measure(chunks: Iterable[Corpus]) -> Measured:
+    """Counts everything in every phrase of a corpus that comes in chunks, one at least."""
+    tallies: dict[str, list[Tally]] = {}
     counted: list[dict[str, Tensor]] = []
-    n = 0
-    for music in corpus.music():
-        for statistic in wanted:
+    for corpus in chunks:
+        music = Music(corpus.roll, corpus.spec)
+        for statistic in statistics(corpus.spec, corpus.n_bars):
             tally = statistic.function(music)
-            tallies[statistic.name].append(tally if statistic.columns == ALL else Tally(*map(_with_pool, tally)))
+            pooled = tally if statistic.columns == ALL else Tally(*map(_with_pool, tally))
+            tallies.setdefault(statistic.name, []).append(pooled)
         counted.append({name: counts.short() for name, counts in histograms(music).items()})
-        n += music.n
-        if progress is not None:
-            progress(n, len(corpus))
     if not counted:
         raise ValueError("a corpus without phrases cannot be measured")
     return Measured(

@@ -41,6 +41,7 @@ def histograms(music: Music) -> dict[str, Tensor]:
     | chord type | the beats of all pitched tracks together | [26], `pairs.chord_type_names` |
     | notes | each track's bars, by how many notes start | [33], the last: more |
     | repetition | each track's neighbouring bars with notes, by their similarity | [11], tenths; the last: equal |
+    | beat | the beat of the bar where each track's notes start; not in `FAMILIES` | [beats] |
     | kick, snare | the step of the bar where drum tracks' bass and snare drums start; not in `FAMILIES` | [T] |
     """
     spec, n_tracks = music.spec, music.n_tracks
@@ -63,6 +64,7 @@ def histograms(music: Music) -> dict[str, Tensor]:
         "notes": _by_track(music, *_notes_in_bars(music, voices), MAX_NOTES + 1),
         "repetition": _by_track(music, voices.expand_as(counts)[counts], bins, _REPETITION_BINS + 1),
     }
+    by_track["beat"] = by_track["position"].unflatten(2, (-1, spec.steps_per_beat)).sum(3).int()
     for name, drum_pitches in (("kick", KICKS), ("snare", SNARES)):
         own = drums & torch.isin(music.pitch, torch.tensor(drum_pitches))
         by_track[name] = _by_track(music, music.voice[own], position[own], steps)
