@@ -101,7 +101,7 @@ class Music:
     @cached_property
     def sounds(self) -> Tensor:
         """[N, K, B] bool, bars in which a track sounds."""
-        return self.polyphony.amax(3) > 0 if self.steps_per_bar else self.polyphony.new_zeros(self.polyphony.shape[:3]).bool()
+        return (self.polyphony > 0).any(3)
 
     @cached_property
     def starts(self) -> Tensor:

@@ -82,7 +82,8 @@ def qualified_note_rate(music: Music, min_steps: int | None = None) -> Tally:
 def polyphonic_rate(music: Music, min_pitches: int = 2) -> Tally:
     """Share of all steps in which `min_pitches` pitches or more sound, in [0, 1].
 
-    Source: muspy's `polyphony_rate`; the papers say "more than two", their code two or more.
+    Source: Dong and Yang 2018, PR: "more than two" in the text, two or more in the code. muspy's `polyphony_rate` wants
+    more than its threshold, and ends with the last note.
     """
     many = (music.polyphony >= min_pitches).sum((2, 3)).float()
     return Tally(many, torch.full(many.shape, float(music.n_steps)))
@@ -140,7 +141,7 @@ def joint_pitch_class_entropy(music: Music) -> Tally:
 
 
 def pattern_divisions(spec: RollSpec) -> int:
-    """Parts of a quarter note on which `drum_pattern_rate` looks: 4 (sixteenths), or 2 or 1 where 4 are all steps or none."""
+    """Parts of a quarter note on which `drum_pattern_rate` looks: 4 (sixteenths); 2 or 1 where 4 are all steps or none."""
     return next(n for n in (4, 2, 1) if spec.steps_per_quarter % n == 0 and (n < spec.steps_per_quarter or n == 1))
 
 
@@ -152,7 +153,7 @@ def drum_pattern_rate(music: Music) -> Tally:
     Source: Dong et al. 2018, DP.
     """
     every = music.spec.steps_per_quarter // pattern_divisions(music.spec)
-    on = (music.start % every == 0).double()
+    on = (music.start % music.steps_per_bar % every == 0).double()    # in its bar: 7/8 ends within one
     return _drums(music, music.counts(music.voice, weights=on), music.counts(music.voice))
 
 
@@ -171,7 +172,7 @@ def snare_on_even_beats(music: Music) -> Tally:
 
 def _hits(music: Music, pitches: tuple[int, ...]) -> Tensor:
     """[N, K, B, T] bool, steps at which one of some drums starts."""
-    chosen = torch.isin(music.pitch, torch.tensor(pitches)) & ~music.pitched
+    chosen = torch.isin(music.pitch, torch.tensor(pitches))
     index = (music.voice * music.n_steps + music.start)[chosen]
     return music.counts(index, music.n_bars, music.steps_per_bar) > 0
 
