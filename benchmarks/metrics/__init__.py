@@ -1,0 +1,1 @@
+"""Speed of the metrics that look through a whole corpus: `originality`."""
