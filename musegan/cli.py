@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": "turn MIDI files, folders and zips into a packed data set",
     "train": "train a model on a data set",
     "generate": "make MIDI, .npz, pictures and audio from a trained model",
+    "evaluate": "compare generated music with real music: tables, JSON and a page",
     "inspect": "show what a file of music or a data set holds, and draw its bars",
     "info": "show versions, and which kernels run the ops",
 }

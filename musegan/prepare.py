@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = part_folder(args.out, args.shard)
     print(f"wrote {folder}")
     if args.report:
-        from musegan.pages import write_page    # matplotlib takes a while
+        from musegan.pages.dataset import write_page    # matplotlib takes a while
 
         write_page(folder / PAGE_NAME, report, PackedDataset.open(folder) if report.pieces else None)
         print(f"wrote {folder / PAGE_NAME}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from musegan.keys import LOWEST_SHIFT, transpose
 from musegan.errors import UserError
 from musegan.models import CompactGenerator, Layout, RollLogits
-from musegan.ops import bernoulli, threshold
+from musegan.ops import bernoulli, pack, threshold
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
 
@@ -64,6 +65,29 @@ def sample(
         empty = torch.zeros(0, model.spec.n_tracks, model.n_bars, model.spec.steps_per_bar, model.spec.n_pitches) > 0
         return Roll(empty, empty.clone())
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
+
+
+def sample_packed(
+    model: CompactGenerator,
+    n_samples: int,
+    seed: int,
+    in_training_key: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Roll:
+    """`sample` by threshold, as bits: takes little memory however many phrases are asked for.
+
+    Args:
+        progress: called with the number of phrases done, and in all.
+    Returns:
+        packed planes [N, K, B, T, ceil(P / 8)] uint8.
+    """
+    parts = []
+    for first in range(0, n_samples, _BATCH):
+        n = min(_BATCH, n_samples - first)
+        parts.append(sample(model, n, seed, in_training_key=in_training_key, first_sample=first).map(pack))
+        if progress is not None:
+            progress(first + n, n_samples)
+    return Roll(*(torch.cat(planes) for planes in zip(*parts)))
 
 
 def latents(model: CompactGenerator, samples: range, seed: int) -> Tensor:

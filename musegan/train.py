@@ -12,12 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from musegan import cli, config, info, resources
+from musegan import cli, config, info
 from musegan.config import Config
-from musegan.data.dataset import PackedDataset
-from musegan.data.packed import SHARD_PATTERN
-from musegan.data.preparation import Rules, prepare
-from musegan.data.tracks import PRESETS
+from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.training import gan
@@ -50,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not arguments.resume and run.checkpoint.exists():
         raise UserError(f"{run.path} already holds a run: continue it with --resume, or choose another --out")
-    dataset = _dataset(settings.data.dataset, run)
+    dataset = open_dataset(
+        settings.data.dataset, run.data, "data.dataset", lambda line: print(line, file=sys.stderr)
+    )
     run.create()
     for path, text in ((run.config, config.to_yaml(settings)), (run.environment, json.dumps(info.facts(), indent=2))):
         with atomic_write(path) as temporary:
@@ -74,23 +73,6 @@ def _check_same(saved: Config, asked: Config, run: RunFolder) -> None:
     for key in before:
         if before[key] != now[key] and key not in _FREE_ON_RESUME:
             raise UserError(f"--resume: {key} is {before[key]!r} in {run.path}, and cannot become {now[key]!r}")
-
-
-def _dataset(name: str, run: RunFolder) -> PackedDataset:
-    """The data set in a folder, or an embedded one, which is prepared once for the run."""
-    embedded = name in resources.dataset_names()
-    if Path(name).is_dir() and not (embedded and not any(Path(name).glob(SHARD_PATTERN))):
-        return PackedDataset.open(Path(name))
-    if not embedded:
-        raise UserError(
-            f"data.dataset: no folder {name!r}, and no embedded data set of that name; there are "
-            f"{', '.join(resources.dataset_names())}. Make one of your MIDI files with: musegan prepare FOLDER -o {name}"
-        )
-    if not run.data.exists():
-        print(f"Preparing the embedded data set {name!r} ...", file=sys.stderr)
-        report = prepare([resources.dataset_path(name)], run.data, Rules(PRESETS["lpd5"]))
-        print(f"Prepared the embedded data set {name!r}: {report.n_bars} bars", file=sys.stderr)
-    return PackedDataset.open(run.data)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -126,7 +126,12 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    real: Corpus, generated: Corpus, train: Corpus | None, seed: int, say: Say = lambda line: None
+    real: Corpus,
+    generated: Corpus,
+    train: Corpus | None,
+    seed: int,
+    released: bool = False,
+    say: Say = lambda line: None,
 ) -> Comparison:
     """Measures everything.
 
@@ -135,6 +140,7 @@ def compare(
         generated: of the same spec and length.
         train: what the model was trained on, for the row `replay`; by default the real phrases.
         seed: decides splits, samples and naive rows.
+        released: also compute the papers' metrics as the released code does.
         say: told what is being done.
     Raises:
         UserError: specs or lengths differ, or there are too few phrases.
@@ -142,18 +148,18 @@ def compare(
     check_comparable(real, generated, train)
     splits = split(real, len(generated), seed)
     say("measuring real phrases")
-    measured = {REAL: measure(real.chunks())}
+    measured = {REAL: measure(real.chunks(), released)}
     vectors = features(measured[REAL])
     scaling = Scaling(vectors)
     halves = _take(measured[REAL], real.piece, splits.second, scaling, seed, "second half")
     rows = {REAL: _take(measured[REAL], real.piece, splits.first, scaling, seed, REAL)}
     say("measuring generated phrases")
-    measured[GENERATED] = measure(generated.chunks())
+    measured[GENERATED] = measure(generated.chunks(), released)
     own = _drawn(generated, splits, seed, GENERATED)
     rows[GENERATED] = _take(measured[GENERATED], generated.piece, own, scaling, seed, GENERATED)
-    rows |= _naive_rows(real, train, rows[REAL], splits, scaling, seed, say)
+    rows |= _naive_rows(real, train, rows[REAL], splits, scaling, seed, released, say)
     say("comparing")
-    statistic_rows = _statistics(real, generated, measured, rows, halves, seed)
+    statistic_rows = _statistics(real, generated, measured, rows, halves, seed, released)
     found = [*_histogram_distances(rows, halves, splits.n), *_vector_distances(rows, halves, seed, say)]
     histogram_rows = _histograms(rows, halves, measured, real.spec)
     return Comparison(splits.n, statistic_rows, found, histogram_rows, flags(statistic_rows))
@@ -189,7 +195,14 @@ def flags(rows: list[StatisticRow]) -> list[str]:
 
 
 def _naive_rows(
-    real: Corpus, train: Corpus | None, floor: Taken, splits: Splits, scaling: Scaling, seed: int, say: Say
+    real: Corpus,
+    train: Corpus | None,
+    floor: Taken,
+    splits: Splits,
+    scaling: Scaling,
+    seed: int,
+    released: bool,
+    say: Say,
 ) -> dict[str, Taken]:
     """The rows that this music can have."""
     n_pitched = sum(not track.is_drum for track in real.spec.tracks)
@@ -201,7 +214,7 @@ def _naive_rows(
         for s, index in enumerate(splits.first[:N_VECTOR_SPLITS]):
             corpus = naive.re_paired(real.take(index), derived_seed(seed, naive.RE_PAIRED, s))
             everything = torch.arange(len(corpus))[None]
-            parts.append(_take(measure(corpus.chunks()), corpus.piece, everything, scaling, seed, naive.RE_PAIRED, s))
+            parts.append(_take(measure(corpus.chunks(), released), corpus.piece, everything, scaling, seed, naive.RE_PAIRED, s))
         rows[naive.RE_PAIRED] = _joined(parts)
     for name, maker, is_possible in (
         (naive.SHUFFLED, naive.bars_shuffled, real.n_bars > 1),
@@ -210,13 +223,13 @@ def _naive_rows(
     ):
         if is_possible:
             say(f"measuring: {name}")
-            measured = measure(maker(real, derived_seed(seed, name)))
+            measured = measure(maker(real, derived_seed(seed, name)), released)
             rows[name] = _take(measured, real.piece, splits.first, scaling, seed, name)
     if train is None:
         return rows | {naive.REPLAY: floor}
     say(f"measuring: {naive.REPLAY}")
     index = _drawn(train, splits, seed, naive.REPLAY)
-    return rows | {naive.REPLAY: _take(measure(train.chunks()), train.piece, index, scaling, seed, naive.REPLAY)}
+    return rows | {naive.REPLAY: _take(measure(train.chunks(), released), train.piece, index, scaling, seed, naive.REPLAY)}
 
 
 def _drawn(corpus: Corpus, splits: Splits, seed: int, name: str) -> Tensor:
@@ -257,7 +270,13 @@ def _with_ratios(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _statistics(
-    real: Corpus, generated: Corpus, measured: dict[str, Measured], rows: dict[str, Taken], halves: Taken, seed: int
+    real: Corpus,
+    generated: Corpus,
+    measured: dict[str, Measured],
+    rows: dict[str, Taken],
+    halves: Taken,
+    seed: int,
+    released: bool,
 ) -> list[StatisticRow]:
     second = halves.values()
     values = {name: row.values() for name, row in rows.items()}    # [S, columns]
@@ -268,7 +287,7 @@ def _statistics(
     whole = [_with_ratios({key: tally.value() for key, tally in measured[name].tallies.items()}) for name, _ in sides]
     spread = [_bootstrap(measured[name], corpus.piece, derived_seed(seed, "bootstrap", name)) for name, corpus in sides]
 
-    described = {s.name: s for s in statistics(real.spec, real.n_bars)}
+    described = {s.name: s for s in statistics(real.spec, real.n_bars, released)}
     for name, (part, meaning) in RATIOS.items():
         described[name] = described[part]._replace(name=name, unit="", meaning=meaning)
     found = []
@@ -391,16 +410,3 @@ def _distance_row(name: str, meaning: str, best: str, n: int, values: dict[str, 
         and (best != "highest" and estimate.value > floor.high or best != "lowest" and estimate.value < floor.low)
     ]    # fmt: skip
     return DistanceRow(name, meaning, best, n, estimates, off)
-
-
-def to_json(value: Any) -> Any:
-    """Named tuples as objects, numbers to six digits, NaN as null."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {key: to_json(each) for key, each in value._asdict().items()}
-    if isinstance(value, dict):
-        return {key: to_json(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [to_json(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None if math.isnan(value) else str(value)
-    return value

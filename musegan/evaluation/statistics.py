@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from musegan.evaluation.corpus import Corpus
-from musegan.metrics import pairs, structure, tracks
+from musegan.metrics import pairs, released, structure, tracks
 from musegan.metrics.histograms import histograms
 from musegan.metrics.music import Music, Tally
 from musegan.roll import RollSpec
@@ -32,8 +32,12 @@ class Statistic(NamedTuple):
     """In a few words."""
 
 
-def statistics(spec: RollSpec, n_bars: int) -> list[Statistic]:
-    """The metrics that phrases of this spec and length have."""
+def statistics(spec: RollSpec, n_bars: int, with_released: bool = False) -> list[Statistic]:
+    """The metrics that phrases of this spec and length have.
+
+    Args:
+        with_released: the faulty ones of the released code too, for comparison with the papers.
+    """
     shortest, divisions = tracks.qualified_min_steps(spec), tracks.pattern_divisions(spec)
     found = [
         Statistic("empty bars", tracks.empty_bar_rate, "track", "share", "bars in which the track is silent"),
@@ -72,6 +76,15 @@ def statistics(spec: RollSpec, n_bars: int) -> list[Statistic]:
                   "to the bars that do not follow"),
         Statistic("leap within bars", structure.leap_within_bars, "track", "semitones", "from note to note"),
     ]    # fmt: skip
+    if with_released:
+        for name, function, columns in (
+            ("empty bars", tracks.empty_bar_rate, "track"),    # right in v1 and v2, whose tables these are
+            ("used pitch classes", released.used_pitch_classes, "track"),
+            ("qualified notes", released.bar_qualified_note_rate, "track"),
+            ("drum pattern", released.drum_pattern_rate, "track"),
+            ("tonal distance", released.tonal_distance, "pitched pair"),
+        ):    # fmt: skip
+            found.append(Statistic(f"released: {name}", function, columns, "", "as the papers' code computes it"))
     return found
 
 
@@ -109,13 +122,13 @@ class Measured(NamedTuple):
         return {name: weights.float() @ counts.float() for name, counts in self.histograms.items()}
 
 
-def measure(chunks: Iterable[Corpus]) -> Measured:
+def measure(chunks: Iterable[Corpus], with_released: bool = False) -> Measured:
     """Counts everything in every phrase of a corpus that comes in chunks, one at least."""
     tallies: dict[str, list[Tally]] = {}
     counted: list[dict[str, Tensor]] = []
     for corpus in chunks:
         music = Music(corpus.roll, corpus.spec)
-        for statistic in statistics(corpus.spec, corpus.n_bars):
+        for statistic in statistics(corpus.spec, corpus.n_bars, with_released):
             tally = statistic.function(music)
             pooled = tally if statistic.columns == ALL else Tally(*map(_with_pool, tally))
             tallies.setdefault(statistic.name, []).append(pooled)

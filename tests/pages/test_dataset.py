@@ -15,7 +15,7 @@ from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS
-from musegan.pages import page
+from musegan.pages.dataset import page
 from tests.data.songs import midi
 from tests.data.test_statistics import KICKS, PIANO, SIGNATURES
 

@@ -1,0 +1,313 @@
+"""`python -m musegan.evaluate`: compares generated music with real music."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from musegan import cli, config
+from musegan.config import Config
+from musegan.data.dataset import PackedDataset, split_pieces
+from musegan.data.embedded import open_dataset
+from musegan.data.packed import SHARD_PATTERN
+from musegan.errors import UserError
+from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow
+from musegan.evaluation.corpus import Corpus
+from musegan.evaluation.report import Evaluation, evaluate, to_json
+from musegan.evaluation.songs import corpus_of_files
+from musegan.evaluation.statistics import ALL
+from musegan.files import atomic_write
+from musegan.models import CompactGenerator, load_generator
+from musegan.pages.evaluation import write_page
+from musegan.sampling import sample_packed
+from musegan.training.run_folder import RunFolder
+
+DEFAULT_BARS = 4
+MAX_PHRASES = 20_000
+_N_GIVEAWAYS = 12
+_OWN_FILES = ("evaluation.json", "evaluation.html")
+
+Say = Callable[[str], None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, reads or makes the music, compares, prints and writes."""
+    arguments = _parser().parse_args(argv)
+    _check(arguments)
+    out = arguments.out
+    if not arguments.overwrite and any((out / name).exists() for name in _OWN_FILES):
+        raise UserError(f"--out: {out} holds an evaluation already; choose another folder, or --overwrite it")
+    errors = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as scratch, Progress(console=errors, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def say(line: str) -> None:
+            bar.update(task, description=line)
+
+        model, settings = _model(arguments.generated)
+        n_bars = _n_bars(arguments.bars, model)
+        min_tracks = arguments.min_tracks or (settings.data.min_tracks if settings else 1)
+        data = {
+            name: open_dataset(getattr(arguments, name), Path(scratch) / name, f"--{name}", say)
+            for name in ("real", "train") if getattr(arguments, name) is not None
+        }    # fmt: skip
+        corpora = _real(data, n_bars, min_tracks, arguments)
+        generated = _generated(arguments, model, corpora["real"], bar, errors)
+        sources = {name: str(getattr(arguments, name)) for name in ("real", "generated", "train")}
+        if arguments.held_out is not None:
+            sources |= {"real": f"{arguments.real}, held-out pieces", "train": f"{arguments.real}, the other pieces"}
+        found = evaluate(
+            generated=generated, sources=sources, seed=arguments.seed, condition=arguments.condition,
+            released=arguments.released, say=say, **corpora,
+        )    # fmt: skip
+        say("writing")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise UserError(f"--out: cannot make {out}: {err.strerror}") from err
+        with atomic_write(out / "evaluation.json") as temporary:
+            temporary.write_text(to_json(found), encoding="utf-8")
+        write_page(out / "evaluation.html", found, corpora["real"], generated, corpora.get("train"))
+    if settings is not None and "train" not in corpora and settings.data.dataset == arguments.real:
+        errors.print(
+            "note: the model was trained on part of the real music. To compare with the pieces it has not seen: "
+            f"--held-out {settings.data.validation_share:g}", highlight=False, markup=False,
+        )    # fmt: skip
+    _show(found, Console())
+    print(f"wrote {out / 'evaluation.html'} and {out / 'evaluation.json'}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="musegan evaluate", description="Compare generated music with real music.")
+    parser.add_argument("--real", required=True, metavar="DATASET",
+                        help="data set of real music (made by `musegan prepare`), or the name of an embedded one")
+    parser.add_argument("--generated", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_MIDI",
+                        help="run or model, of which phrases are drawn; data set; or a folder or file of music")
+    parser.add_argument("--train", metavar="DATASET", help="what the model was trained on, to look for copies in")
+    parser.add_argument("--held-out", type=float, metavar="SHARE",
+                        help="take as real the pieces of --real that training holds out with this data.validation_share, "
+                             "and the others as --train")
+    parser.add_argument("--out", type=Path, default=Path("evaluation"),
+                        help="folder for evaluation.json and evaluation.html (default: evaluation)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in --out")
+    parser.add_argument("--n", type=int, default=2000, help="phrases to draw from a model (default: 2000)")
+    parser.add_argument("--bars", type=int, metavar="B",
+                        help=f"bars in a phrase (default: the model's, or {DEFAULT_BARS})")
+    parser.add_argument("--min-tracks", type=int, metavar="K",
+                        help="leave out real phrases in which fewer tracks sound (default: as the run was trained, or 1)")
+    parser.add_argument("--max-phrases", type=int, default=MAX_PHRASES, metavar="N",
+                        help=f"of larger sets, so many phrases are drawn (default: {MAX_PHRASES})")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
+    parser.add_argument("--condition", metavar="TRACK",
+                        help="the track that was given, where the others accompany it: test whether they listen")
+    parser.add_argument("--released", action="store_true",
+                        help="show the papers' table also as the released code computes it, faults included")
+    return parser    # fmt: skip
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("n", "bars", "min_tracks", "max_phrases"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1: got {value}")
+    if arguments.held_out is not None:
+        if arguments.train is not None:
+            raise UserError("--held-out takes the other pieces of --real as training data: leave --train out")
+        if not 0 < arguments.held_out < 1:
+            raise UserError(f"--held-out must lie between 0 and 1: got {arguments.held_out}")
+
+
+def _model(path: Path) -> tuple[CompactGenerator | None, Config | None]:
+    """The model of a run or model folder, and the run's config; None for other things."""
+    run = RunFolder(path)
+    folder = next((f for f in (path, run.best, run.newest) if (f / "config.json").is_file()), None)
+    if folder is None:
+        if run.config.is_file():
+            raise UserError(f"--generated: the run {path} has no snapshot yet")
+        return None, None
+    settings = None
+    if run.config.is_file():
+        parsed = config.parse(config.parser("musegan evaluate", ""), ["--config", str(run.config)])
+        settings = Config(data=parsed.data, model=parsed.model, train=parsed.train)
+    return load_generator(folder), settings
+
+
+def _n_bars(asked: int | None, model: CompactGenerator | None) -> int:
+    if model is not None and asked not in (None, model.n_bars):
+        raise UserError(f"--bars: the model makes phrases of {model.n_bars} bars, not of {asked}")
+    return model.n_bars if model is not None else asked or DEFAULT_BARS
+
+
+def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, arguments) -> dict[str, Corpus]:
+    """The corpora `real` and, where there is one, `train`."""
+    if min_tracks > data["real"].spec.n_tracks:
+        raise UserError(f"--min-tracks must be at most {data['real'].spec.n_tracks}: got {min_tracks}")
+    parts: dict[str, tuple[PackedDataset, list[int] | None]] = {name: (dataset, None) for name, dataset in data.items()}
+    if arguments.held_out is not None:
+        training, held_out = split_pieces(data["real"].pieces, arguments.held_out)
+        parts = {"real": (data["real"], held_out), "train": (data["real"], training)}
+    corpora = {}
+    for name, (dataset, pieces) in parts.items():
+        limit = None if name == "train" else arguments.max_phrases    # a copy may be of any training phrase
+        corpora[name] = Corpus.of_dataset(dataset, n_bars, pieces, min_tracks, limit, arguments.seed)
+        if not len(corpora[name]):
+            raise UserError(
+                f"--{name}: no phrases of {n_bars} bars in which {min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
+            )
+    return corpora
+
+
+def _generated(arguments, model: CompactGenerator | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
+    path, n_bars, limit, seed = arguments.generated, real.n_bars, arguments.max_phrases, arguments.seed
+    if model is not None:
+        task = bar.add_task("sampling", total=arguments.n)
+        roll = sample_packed(
+            model, arguments.n, seed, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+        bar.remove_task(task)
+        return Corpus(roll, torch.arange(arguments.n), model.spec)
+    if path.is_dir() and (any(path.glob(SHARD_PATTERN)) or any(path.glob(f"part-*/{SHARD_PATTERN}"))):
+        corpus = Corpus.of_dataset(PackedDataset.open(path), n_bars, limit=limit, seed=seed)
+        if not len(corpus):
+            raise UserError(f"--generated: no phrases of {n_bars} bars in {path}")
+        return corpus
+    if not path.exists():
+        raise UserError(f"--generated: no file or folder {path}")
+    task = bar.add_task("reading music", total=None)
+    corpus, rejected = corpus_of_files(
+        path, real.spec, n_bars, limit, seed, lambda done, total: bar.update(task, completed=done, total=total)
+    )
+    bar.remove_task(task)
+    if rejected:
+        name, reason = next(iter(rejected.items()))
+        errors.print(f"left out {len(rejected)} of the files, e.g. {name}: {reason}", highlight=False, markup=False)
+    return corpus
+
+
+def _show(found: Evaluation, console: Console) -> None:
+    """Prints the report for people who read on a terminal; the page has all of it."""
+    comparison = found.comparison
+    for name, side in found.sides.items():
+        pieces = f" of {side.n_pieces:,} pieces" if side.n_pieces < side.n_phrases else ""
+        console.print(f"[bold]{name}[/]: {side.n_phrases:,} phrases of {found.n_bars} bars{pieces}, {escape(side.source)}", highlight=False)
+    for warning in found.warnings:
+        console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
+    console.print(_distance_table(comparison))
+    console.print(_statistics_table(found, {"track", ALL}))
+    console.print(_statistics_table(found, {"pair"}))
+    console.print(_papers_table(found, released=False))
+    if found.papers_released is not None:
+        console.print(_papers_table(found, released=True))
+    for line in [*_original_lines(found), *_condition_lines(found)]:
+        console.print(line, highlight=False)
+    giveaways = sorted((r for r in comparison.statistics if r.excess["generated"] > 1), key=lambda r: -r.excess["generated"])
+    if giveaways:
+        console.print("[bold]What tells it from the data most[/] (times the difference that two halves of the data stay within)")
+        for row in giveaways[:_N_GIVEAWAYS]:
+            console.print(
+                f"  {row.excess['generated']:.1f} x  {row.name}, {escape(row.column)}: "
+                f"{_number(row.generated.value)} {row.unit}, data {_number(row.real.value)}", highlight=False,
+            )    # fmt: skip
+    else:
+        console.print("[bold]No single statistic tells it from the data[/]: each lies where halves of the data do")
+    for flag in comparison.flags:
+        console.print(f"[bold red]{escape(flag)}[/]", highlight=False)
+
+
+def _distance_table(comparison: Comparison) -> Table:
+    table = Table(title=f"Distance from half of the real pieces, {comparison.n:,} phrases a row (red: off the floor)")
+    rows = [name for name in comparison.distances[0].rows if name != "real"]
+    for name in ("", "floor", *rows):
+        table.add_column(name, justify="left" if not name else "right")
+    for distance in comparison.distances:
+        cells = [_marked(_number(distance.rows[row].value), row in distance.off) for row in rows]
+        table.add_row(distance.name, _range(distance.rows["real"]), *cells)
+    return table
+
+
+def _range(estimate: Estimate) -> str:
+    return f"{estimate.low:.2g} to {estimate.high:.2g}"
+
+
+def _statistics_table(found: Evaluation, kinds: set[str]) -> Table:
+    """Statistics by track, or by pair: the data's, and the generated music's."""
+    names = [track["name"] for track in found.spec["tracks"]]
+    is_pair = "pair" in kinds
+    by_name: dict[str, dict[str, StatisticRow]] = {}
+    for row in found.comparison.statistics:
+        if not row.name.startswith("released: "):
+            by_name.setdefault(row.name, {})[row.column] = row
+    chosen = {name: rows for name, rows in by_name.items() if any(" - " in c and c not in names for c in rows) == is_pair}
+    columns = [c for c in dict.fromkeys(column for rows in chosen.values() for column in rows) if c != ALL] + [ALL]
+    table = Table("", *map(escape, columns), title=f"{'Pairs of tracks' if is_pair else 'Tracks'}: data / generated (red: off)")
+    for name, rows in chosen.items():
+        cells = []
+        for column in columns:
+            row = rows.get(column)
+            text = "" if row is None else f"{_number(row.real.value)} / {_number(row.generated.value)}"
+            cells.append(_marked(text, row is not None and row.excess["generated"] > 1))
+        table.add_row(name, *cells)
+    return table
+
+
+def _papers_table(found: Evaluation, released: bool) -> Table:
+    """The papers' columns as rows, which fit a terminal."""
+    papers = found.papers_released if released else found.papers
+    title = "As the papers report" + (", with the faults of the released code" if released else "")
+    table = Table("", *papers.rows, title=title)
+    for (group, column), values in zip(papers.columns, zip(*papers.rows.values())):
+        table.add_row(f"{group} {escape(column)}", *map(_number, values))
+    return table
+
+
+def _original_lines(found: Evaluation) -> list[str]:
+    original = found.originality
+    where = "training phrase" if original.corpus == "train" else "real phrase"
+    lines = [
+        f"[bold]Nearest {where}[/], in any key, of {original.n_corpus:,} (1: the same note starts): generated "
+        f"{_number(original.generated.median)} in the middle, {_number(original.generated.closest)} at most; real "
+        f"{_number(original.real.median)} and {_number(original.real.closest)}",
+        f"Copies (0.9 or more): {original.copied:.1%} of the generated, {original.copied_real:.1%} of the real; twice among "
+        f"themselves: {original.duplicates:.1%} and {original.duplicates_real:.1%}",
+    ]    # fmt: skip
+    if original.melodies:
+        parts = (f"{escape(m.track)} {_number(m.generated.median)} / {_number(m.real.median)}" for m in original.melodies)
+        lines.append(f"Nearest melody, semitones a note, generated / real: {', '.join(parts)}")
+    return lines
+
+
+def _condition_lines(found: Evaluation) -> list[str]:
+    lines = []
+    for name, test in (found.condition or {}).items():
+        parts = (
+            f"{field.replace('_', ' ')} {_number(own)} / {_number(other)}"
+            for field, own, other in zip(test.own._fields, test.own, test.swapped)
+        )
+        lines.append(f"[bold]Given track[/] with its own / another phrase's accompaniment, {name}: {', '.join(parts)}")
+    return lines
+
+
+def _marked(text: str, is_off: bool) -> str:
+    return f"[red]{text}[/]" if is_off else text
+
+
+def _number(value: float) -> str:
+    """Three significant digits."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "inf"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

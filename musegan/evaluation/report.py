@@ -1,0 +1,140 @@
+"""A whole evaluation: what was compared with what, and everything that was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+from musegan import __version__
+from musegan.errors import UserError
+from musegan.evaluation.comparison import Comparison, compare
+from musegan.evaluation.corpus import Corpus
+from musegan.evaluation.originality import Originality, originality
+from musegan.evaluation.papers import PaperTable, paper_table
+from musegan.evaluation.splits import choose
+from musegan.metrics.condition import ConditionTest, condition_test
+
+FEW_PIECES = 20    # real ones; below, floors are wide
+_MAX_CONDITION = 2000    # phrases of each side
+
+Say = Callable[[str], None]
+
+
+class Side(NamedTuple):
+    """Where phrases are from."""
+
+    source: str
+    n_phrases: int
+    n_pieces: int
+
+
+class Evaluation(NamedTuple):
+    """What `musegan evaluate` writes as JSON."""
+
+    musegan: str
+    """Version."""
+    seed: int
+    spec: dict[str, Any]
+    n_bars: int
+    sides: dict[str, Side]
+    """`real`, `generated`, and `train` where it was given."""
+    warnings: list[str]
+    comparison: Comparison
+    originality: Originality
+    papers: PaperTable
+    papers_released: PaperTable | None
+    """With the released code's faults, where asked."""
+    condition: dict[str, ConditionTest] | None
+    """Of the given track, for `real` and `generated`."""
+
+
+def evaluate(
+    real: Corpus,
+    generated: Corpus,
+    train: Corpus | None = None,
+    sources: dict[str, str] | None = None,
+    seed: int = 0,
+    condition: str | None = None,
+    released: bool = False,
+    say: Say = lambda line: None,
+) -> Evaluation:
+    """Compares generated phrases with real ones in every way.
+
+    Args:
+        real: phrases of two pieces at least; held-out ones, where `train` is given.
+        generated: of the same spec and length.
+        train: what the model was trained on.
+        sources: what to call `real`, `generated` and `train`.
+        seed: decides everything random: the same seed, the same report.
+        condition: name of the track that was given, where the others accompany it.
+        released: also compute the papers' table as the released code would.
+        say: told what is being done.
+    Raises:
+        UserError: specs or lengths differ, there are too few phrases or pieces, or no such track.
+    """
+    spec = real.spec
+    if condition is not None and condition not in (names := [track.name for track in spec.tracks]):
+        raise UserError(f"no track {condition!r} to be the condition: there are {', '.join(names)}")
+    if condition is not None and spec.n_tracks < 2:
+        raise UserError("a condition needs two tracks at least: got one")
+    comparison = compare(real, generated, train, seed, released, say)
+    found = originality(real, generated, train, seed, say)
+    corpora = {"real": real, "generated": generated} | ({} if train is None else {"train": train})
+    fits = None
+    if condition is not None:
+        track = [track.name for track in spec.tracks].index(condition)
+        fits = {name: _fit(corpus, track, seed) for name, corpus in corpora.items() if name != "train"}
+    return Evaluation(
+        musegan=__version__,
+        seed=seed,
+        spec=dataclasses.asdict(spec),
+        n_bars=real.n_bars,
+        sides={name: Side((sources or {}).get(name, ""), len(c), c.n_pieces) for name, c in corpora.items()},
+        warnings=_warnings(corpora, comparison),
+        comparison=comparison,
+        originality=found,
+        papers=paper_table(comparison),
+        papers_released=paper_table(comparison, "released: ") if released else None,
+        condition=fits,
+    )
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """The report as JSON: numbers to six digits, NaN as null; the same evaluation gives the same text."""
+    return json.dumps(_plain(evaluation), indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: _plain(each) for key, each in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None if math.isnan(value) else str(value)
+    return value
+
+
+def _fit(corpus: Corpus, track: int, seed: int) -> ConditionTest:
+    chosen = choose(torch.arange(len(corpus)), _MAX_CONDITION, seed, "condition")
+    return condition_test(corpus.take(chosen).unpacked(), corpus.spec, track)
+
+
+def _warnings(corpora: dict[str, Corpus], comparison: Comparison) -> list[str]:
+    found = []
+    n_pieces, n = corpora["real"].n_pieces, len(corpora["generated"])
+    if n_pieces < FEW_PIECES:
+        found.append(f"the real music has {n_pieces} pieces only: floors are wide, and little can be told from real")
+    if comparison.n < n:
+        found.append(
+            f"{comparison.n} of {n} generated phrases are taken at a time, for half of the real pieces has no more phrases"
+        )
+    if corpora["generated"].n_pieces < n / 2:
+        found.append("generated phrases overlap or come from few pieces: their intervals are wider than their number says")
+    return found

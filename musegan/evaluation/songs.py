@@ -1,0 +1,110 @@
+"""Generated music that lies in files: MIDI or anything else that `prepare` reads, as a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musegan.data.bars import cut_bars
+from musegan.data.events import Song, SongError
+from musegan.data.reading import read_songs
+from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources
+from musegan.data.tracks import PRESETS, Feed, Preset
+from musegan.errors import UserError
+from musegan.evaluation.corpus import Corpus, Progress
+from musegan.roll import Roll, RollSpec
+from musegan.seeding import generator_for
+
+
+def corpus_of_files(
+    path: Path, spec: RollSpec, n_bars: int, limit: int | None = None, seed: int = 0, progress: Progress | None = None
+) -> tuple[Corpus, dict[str, str]]:
+    """The phrases of the files of a folder, or of one file: every `n_bars` bars in a row of each piece.
+
+    Differs from a data set: nothing is left out for being silent or there twice, for that is what an evaluation must see.
+    Bars before a file's first note count, and a piece of fewer bars ends in silence. Where a folder has MIDI files, what
+    lies beside them in other forms is the same music once more, and not read.
+
+    Args:
+        path: read as `musegan prepare` reads it.
+        spec: a file's tracks become those of the same name; where a name is none of the spec's, those of a built-in
+            preset go by instrument.
+        limit: so many phrases at most, drawn at random.
+        seed: of the order and the draw.
+        progress: called with the number of files done, and in all.
+    Returns:
+        The corpus, and why files were left out, by name.
+    Raises:
+        UserError: there is no such path, no music in it, or no phrase is left.
+    """
+    sources = find_sources([path])
+    midi = [source for source in sources if source.suffix in MIDI_SUFFIXES]
+    sources = midi or sources
+    rolls: list[Roll] = []
+    pieces: list[int] = []
+    rejected: dict[str, str] = {}
+    for i, source in enumerate(sources):
+        try:
+            for roll in _phrases(source, spec, n_bars):
+                rolls.append(roll)
+                pieces += [i] * len(roll.frame)
+        except SongError as err:
+            rejected[source.name] = str(err)
+        if progress is not None:
+            progress(i + 1, len(sources))
+    if not pieces:
+        reason = next(iter(rejected.values()), f"no {n_bars} bars in a row of {spec.beats_per_bar}/{spec.beat_unit}")
+        raise UserError(f"no phrases of {n_bars} bars in {path}: {reason}")
+    corpus = Corpus(Roll(*(torch.cat(planes) for planes in zip(*rolls))), torch.tensor(pieces), spec)
+    order = torch.randperm(len(corpus), generator=generator_for(seed, "corpus"))
+    return corpus.take(order[:limit]), rejected
+
+
+def preset_for(song: Song, spec: RollSpec) -> Preset:
+    """Which of a song's tracks feed which of the spec's: those of its name, or as the built-in preset of its tracks says."""
+    names = {track.name.lower() for track in spec.tracks}
+    by_name = Preset(spec, tuple(Feed(names=(_literal(track.name),)) for track in spec.tracks))
+    if all(song.tracks[k].name.lower() in names for k in np.unique(song.notes.track).tolist()):
+        return by_name
+    known = (preset for preset in PRESETS.values() if preset.spec.tracks == spec.tracks)
+    return next((replace(preset, spec=spec) for preset in known), by_name)
+
+
+def _literal(name: str) -> str:
+    """A pattern that matches this name alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _phrases(source: Source, spec: RollSpec, n_bars: int) -> Iterator[Roll]:
+    """Packed phrases [n, K, B, T, bytes] of each of a file's songs.
+
+    Raises:
+        SongError: the file cannot be read, or none of its notes is one of the spec's tracks.
+    """
+    for song in read_songs(source):
+        preset = preset_for(song, spec)
+        bars = cut_bars(song, preset)
+        if not len(bars.frame) and bars.rejected:
+            raise SongError(bars.rejected[0][0])
+        if len(song.notes.start) and not bars.n_notes:
+            raise SongError(f"none of its tracks is one of {', '.join(track.name for track in spec.tracks)}")
+        numbers = torch.from_numpy(bars.bar_numbers).long()
+        n = max(int(numbers.max()) + 1 if len(numbers) else 0, n_bars)
+        first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (n, -1)
+        fits = torch.ones(n, dtype=torch.bool)    # silent bars before and after
+        fits[first : last + 1] = False
+        fits[numbers] = True
+        starts = torch.nonzero(fits.unfold(0, n_bars, 1).all(1)).squeeze(1)
+        yield Roll(*(_windows(torch.from_numpy(plane), numbers, n, starts, n_bars) for plane in (bars.frame, bars.onset)))
+
+
+def _windows(bars: Tensor, numbers: Tensor, n: int, starts: Tensor, n_bars: int) -> Tensor:
+    """[n, K, B, T, bytes] of packed bars [bars, K, T, bytes] that have these numbers."""
+    whole = torch.zeros(n, *bars.shape[1:], dtype=torch.uint8)
+    whole[numbers] = bars
+    return whole[starts[:, None] + torch.arange(n_bars)].transpose(1, 2).contiguous()
