@@ -20,7 +20,7 @@ from musegan.evaluation import naive
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.features import Scaling, features
 from musegan.evaluation.splits import Splits, choose, split, weights
-from musegan.evaluation.statistics import ALL, RATIOS, Measured, column_names, measure, statistics
+from musegan.evaluation.statistics import RATIOS, Measured, column_names, flagged, measure, statistics, values_by_name
 from musegan.metrics.histograms import ORDERED, bin_widths, distance, family_distances, total_variation, wasserstein
 from musegan.metrics.music import Tally
 from musegan.metrics.vectors import Neighbours, classifier_auc, frechet_distance, neighbours
@@ -32,7 +32,6 @@ MAX_POINTS = 1000    # of each side, for measures whose cost grows with the squa
 N_VECTOR_SPLITS = 20
 N_CLASSIFIER_SPLITS = 3
 N_BOOTSTRAP = 500
-FLAG_POINTS = 0.20    # by which a share of empty bars may be off
 _TAIL = 0.025    # of each side of an interval
 
 Say = Callable[[str], None]
@@ -162,7 +161,8 @@ def compare(
     statistic_rows = _statistics(real, generated, measured, rows, halves, seed, released)
     found = [*_histogram_distances(rows, halves, splits.n), *_vector_distances(rows, halves, seed, say)]
     histogram_rows = _histograms(rows, halves, measured, real.spec)
-    return Comparison(splits.n, statistic_rows, found, histogram_rows, flags(statistic_rows))
+    flags = flagged(values_by_name(measured[GENERATED]), values_by_name(measured[REAL]))
+    return Comparison(splits.n, statistic_rows, found, histogram_rows, flags)
 
 
 def check_comparable(real: Corpus, generated: Corpus, train: Corpus | None) -> None:
@@ -183,15 +183,6 @@ def difference(a, b) -> str:
     if name == "tracks":
         values = [", ".join(f"{t.name} ({'drums' if t.is_drum else t.program})" for t in tracks) for tracks in values]
     return f"{name} is {values[0]} and {values[1]}"
-
-
-def flags(rows: list[StatisticRow]) -> list[str]:
-    """What must not be averaged away: tracks whose share of empty bars is off by more than `FLAG_POINTS`."""
-    return [
-        f"{row.column} is silent in {row.generated.value:.0%} of the bars, in the data in {row.real.value:.0%}"
-        for row in rows
-        if row.name == "empty bars" and row.column != ALL and abs(row.generated.value - row.real.value) > FLAG_POINTS
-    ]
 
 
 def _naive_rows(
@@ -292,9 +283,7 @@ def _statistics(
         described[name] = described[part]._replace(name=name, unit="", meaning=meaning)
     found = []
     for name, statistic in described.items():
-        columns = column_names(statistic.columns, real.spec)
-        columns += [ALL] * (statistic.columns != ALL)
-        for c, column in enumerate(columns):
+        for c, column in enumerate(column_names(statistic.columns, real.spec)):
             estimates = [
                 Estimate(float(value[name][c]), *_interval(draws[name][:, c])) for value, draws in zip(whole, spread)
             ]

@@ -16,6 +16,7 @@ from musegan.metrics.music import Music, Tally
 from musegan.roll import RollSpec
 
 ALL = "all"    # the column of all tracks together
+FLAG_POINTS = 0.20    # by which a share of empty bars may be off
 Columns = Literal["track", "pair", "pitched pair", "all"]
 
 
@@ -96,15 +97,16 @@ RATIOS = {
 
 
 def column_names(columns: Columns, spec: RollSpec) -> list[str]:
-    """What a statistic's columns are called."""
+    """What a statistic's columns are called, that of all together included."""
     names = [track.name for track in spec.tracks]
     match columns:
         case "track":
-            return names
+            return [*names, ALL]
         case "all":
             return [ALL]
         case "pair" | "pitched pair":
-            return [f"{names[i]} - {names[j]}" for i, j in pairs.pairs(spec, pitched=columns == "pitched pair")]
+            found = pairs.pairs(spec, pitched=columns == "pitched pair")
+            return [*(f"{names[i]} - {names[j]}" for i, j in found), ALL]
 
 
 class Measured(NamedTuple):
@@ -112,6 +114,8 @@ class Measured(NamedTuple):
 
     tallies: dict[str, Tally]
     """By the statistic's name: [N, columns], and last, where they are tracks or pairs, a column of them all, pooled."""
+    columns: dict[str, list[str]]
+    """Names of these columns."""
     histograms: dict[str, Tensor]
     """By name as in `musegan.metrics.histograms`: [N, bins] int16."""
 
@@ -125,6 +129,7 @@ class Measured(NamedTuple):
 def measure(chunks: Iterable[Corpus], with_released: bool = False) -> Measured:
     """Counts everything in every phrase of a corpus that comes in chunks, one at least."""
     tallies: dict[str, list[Tally]] = {}
+    columns: dict[str, list[str]] = {}
     counted: list[dict[str, Tensor]] = []
     for corpus in chunks:
         music = Music(corpus.roll, corpus.spec)
@@ -132,13 +137,38 @@ def measure(chunks: Iterable[Corpus], with_released: bool = False) -> Measured:
             tally = statistic.function(music)
             pooled = tally if statistic.columns == ALL else Tally(*map(_with_pool, tally))
             tallies.setdefault(statistic.name, []).append(pooled)
+            columns[statistic.name] = column_names(statistic.columns, corpus.spec)
         counted.append({name: counts.short() for name, counts in histograms(music).items()})
     if not counted:
         raise ValueError("a corpus without phrases cannot be measured")
     return Measured(
         {name: Tally(*(torch.cat(parts) for parts in zip(*tally))) for name, tally in tallies.items()},
+        columns,
         {name: torch.cat([counts[name] for counts in counted]) for name in counted[0]},
     )
+
+
+def values_by_name(measured: Measured) -> dict[str, float]:
+    """Each statistic over all phrases, by `name: column`; NaN where there is nothing to measure."""
+    return {
+        f"{name}: {column}": value
+        for name, tally in measured.tallies.items()
+        for column, value in zip(measured.columns[name], tally.value().tolist())
+    }
+
+
+def flagged(generated: dict[str, float], real: dict[str, float]) -> list[str]:
+    """Tracks whose share of empty bars is off by more than `FLAG_POINTS`, in words: what must not be averaged away.
+
+    Args:
+        generated, real: as `values_by_name` gives them.
+    """
+    prefix = "empty bars: "
+    return [
+        f"{name.removeprefix(prefix)} is silent in {value:.0%} of the bars, in the data in {real[name]:.0%}"
+        for name, value in generated.items()
+        if name.startswith(prefix) and name != prefix + ALL and abs(value - real[name]) > FLAG_POINTS
+    ]
 
 
 def _with_pool(part: Tensor) -> Tensor:

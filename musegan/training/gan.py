@@ -18,10 +18,12 @@ from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png
+from musegan.evaluation.corpus import Corpus
+from musegan.evaluation.statistics import Measured, flagged, measure, values_by_name
 from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
-from musegan.metrics.distance import distance, histograms
+from musegan.metrics.histograms import distance
 from musegan.models import CompactGenerator, Layout, build, save_generator
-from musegan.sampling import sample
+from musegan.sampling import sample, sample_packed
 from musegan.seeding import derived_seed, generator_for
 from musegan.training.run_folder import RunFolder
 
@@ -67,10 +69,10 @@ def train(
     settings, device = config.train, _device(config.train.device)
     training, validation = _split(config, dataset)
     real = {
-        name: histograms(phrases.sample(settings.validation_samples, settings.seed), dataset.spec)
+        name: _measured(phrases, settings.validation_samples, settings.seed)
         for name, phrases in (("held_out", validation), ("training", training))
     }
-    floor = distance(real["training"], real["held_out"])
+    floor = float(distance(real["training"].counts(), real["held_out"].counts()))
     progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
 
     # Networks
@@ -145,7 +147,8 @@ def train(
 
             # Compare with held-out pieces
             if compares:
-                numbers |= _validate(average, real, settings.validation_samples, settings.seed)
+                found, statistics, flags = _validate(average, real, settings.validation_samples, settings.seed)
+                numbers |= found
                 save_generator(average, run.newest)
                 if numbers["distance_held_out"] < best:
                     best = numbers["distance_held_out"]
@@ -153,13 +156,18 @@ def train(
                 _show(average, run, step, settings.seed)
                 progress.say(f"step {step}: distance {numbers['distance_held_out']:.3f} from held-out pieces "
                              f"(best {best:.3f}, real {floor:.3f}), {numbers['distance_training']:.3f} from training")
+                for flag in flags:
+                    progress.say(f"step {step}: {flag}")
 
             # Log and keep
             progress.advance(step, numbers)
             if compares or step % LOG_EVERY == 0 or step == 1:
-                log.write(json.dumps({"step": step, **numbers}) + "\n")
+                log.write(json.dumps({"step": step, **numbers} | ({"statistics": statistics} if compares else {})) + "\n")
                 for name, value in numbers.items():
                     writer.add_scalar(name, value, step)
+                for name, value in statistics.items() if compares else ():
+                    if value is not None:
+                        writer.add_scalar(f"statistics/{name}", value, step)
             if keeps:
                 _save(run, networks, optimizers, step=step, best=best, data=fingerprint)
     return step >= settings.steps
@@ -249,10 +257,21 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             old.copy_(new)
 
 
-def _validate(average: CompactGenerator, real: dict, n_samples: int, seed: int) -> dict[str, float]:
-    """Distances of generated phrases from the held-out and from the training ones."""
-    generated = histograms(sample(average, n_samples, derived_seed(seed, "validation"), in_training_key=True), average.spec)
-    return {f"distance_{name}": distance(generated, reference) for name, reference in real.items()}
+def _measured(phrases: Phrases, n: int, seed: int) -> Measured:
+    return measure(Corpus.of_roll(phrases.sample(n, seed), phrases.dataset.spec).chunks())
+
+
+def _validate(
+    average: CompactGenerator, real: dict[str, Measured], n_samples: int, seed: int
+) -> tuple[dict[str, float], dict[str, float | None], list[str]]:
+    """Of generated phrases: distances from the held-out and the training ones, statistics, and what is badly off."""
+    roll = sample_packed(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
+    generated = measure(Corpus(roll, torch.arange(n_samples), average.spec).chunks())
+    counts = generated.counts()
+    distances = {f"distance_{name}": float(distance(counts, reference.counts())) for name, reference in real.items()}
+    values, wanted = (values_by_name(measured) for measured in (generated, real["training"]))
+    statistics = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return distances, statistics, flagged(values, wanted)
 
 
 def _show(average: CompactGenerator, run: RunFolder, step: int, seed: int) -> None:
