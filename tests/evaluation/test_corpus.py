@@ -1,0 +1,87 @@
+"""Sets of phrases: the right bars, of the right pieces, in a random order that the seed decides."""
+
+import pytest
+import torch
+
+from musegan.data.dataset import PackedDataset
+from musegan.data.packed import read_pieces
+from musegan.evaluation.corpus import CHUNK, Corpus
+from musegan.roll import Roll
+from tests.evaluation.music import BAND
+from tests.models.test_layout import random_roll
+
+
+def keys(roll):
+    return sorted(bytes(torch.cat([plane.flatten() for plane in phrase]).numpy()) for phrase in roll.phrases())
+
+
+def test_it_holds_every_phrase_once(songs):
+    corpus, starts = Corpus.of_dataset(songs, 4), songs.phrase_starts(4)
+    assert keys(corpus.unpacked()) == keys(songs.roll(starts, 4))
+    assert corpus.piece.bincount().tolist() == songs.piece_of(starts).bincount().tolist()
+
+
+def test_a_phrase_keeps_its_piece(songs):
+    corpus, starts = Corpus.of_dataset(songs, 4), songs.phrase_starts(4)
+    for piece in range(len(songs.pieces)):
+        assert keys(corpus.take(corpus.piece == piece).unpacked()) == keys(songs.roll(starts[songs.piece_of(starts) == piece], 4))
+
+
+def test_pieces_can_be_chosen(songs):
+    assert set(Corpus.of_dataset(songs, 2, pieces=[1, 4]).piece.tolist()) == {1, 4}
+
+
+def test_the_seed_decides_order_and_choice(songs):
+    first, again, other = (Corpus.of_dataset(songs, 4, limit=40, seed=seed) for seed in (1, 1, 2))
+    assert len(first) == 40
+    assert torch.equal(first.roll.onset, again.roll.onset) and torch.equal(first.piece, again.piece)
+    assert keys(first.unpacked()) != keys(other.unpacked())
+
+
+def test_quiet_phrases_can_be_left_out(songs):
+    corpus = Corpus.of_dataset(songs, 4, min_tracks=5)
+    every = songs.roll(songs.phrase_starts(4), 4)
+    assert len(corpus) == int((every.frame.flatten(2).any(2).sum(1) >= 5).sum()) < len(every.frame)
+
+
+def test_shards_are_read_through(songs_folder, tmp_path):
+    """A data set of many shards gives the same phrases."""
+    from musegan.data.packed import ShardWriter
+
+    whole = PackedDataset.open(songs_folder)
+    for i, shard in enumerate(sorted(songs_folder.glob("shard-*"))):
+        for j, piece in enumerate(read_pieces(shard)):
+            part = tmp_path / "parts"
+            part.mkdir(exist_ok=True)
+            writer = ShardWriter(part, whole.spec, f"shard-{i:02d}{j:03d}")
+            writer.add(piece)
+            writer.close()
+    parts = PackedDataset.open(tmp_path / "parts")
+    assert len(list((tmp_path / "parts").iterdir())) == len(whole.pieces)
+    assert keys(Corpus.of_dataset(parts, 4).unpacked()) == keys(Corpus.of_dataset(whole, 4).unpacked())
+
+
+def test_a_roll_goes_in_and_out():
+    roll = random_roll(BAND, n=5)
+    corpus = Corpus.of_roll(roll, BAND)
+    assert all(map(torch.equal, corpus.unpacked(), roll))
+    assert corpus.n_pieces == len(corpus) == 5 and corpus.n_bars == roll.frame.shape[2]
+
+
+def test_chunks_are_the_whole(songs):
+    corpus = Corpus.of_dataset(songs, 4)
+    assert len(corpus) > CHUNK
+    parts = list(corpus.chunks())
+    assert torch.equal(torch.cat([part.roll.frame for part in parts]), corpus.roll.frame)
+    assert max(map(len, parts)) == CHUNK
+
+
+def test_no_phrases_are_an_empty_corpus(songs):
+    corpus = Corpus.of_dataset(songs, 100_000)
+    assert len(corpus) == 0 and list(corpus.chunks()) == []
+
+
+def test_a_roll_that_is_none_is_refused():
+    roll = random_roll(BAND)
+    with pytest.raises(ValueError, match="an onset must sound"):
+        Corpus.of_roll(Roll(torch.zeros_like(roll.frame), roll.onset), BAND)
