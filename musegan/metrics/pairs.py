@@ -1,6 +1,6 @@
 """What tracks do together: tonal distance, chords, onsets that coincide.
 
-Each function takes `Music` and returns a `Tally` with a column for each pair of tracks, or for each track; `pairs` says which.
+Each function takes `Music` and returns a `Tally` with a column for each track or for each of `pairs`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def pairs(spec: RollSpec, pitched: bool = False) -> list[tuple[int, int]]:
 
 
 def tonal_distance(music: Music, shuffled: bool = False) -> Tally:
-    """Distance between the tonal centroids of two pitched tracks, over the beats in which both sound; 0 to about 2.7.
+    """Distance between the tonal centroids of two pitched tracks, over beats in which both sound; 0 to 8^0.5 (a tritone).
 
     The chroma of a beat, octaves folded, is divided by its sum. Noise comes out lower than music: what is closest to the
     data is best, not what is smallest. One column for each pair of pitched tracks.

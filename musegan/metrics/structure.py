@@ -25,14 +25,15 @@ def self_similarity(music: Music, lag: int) -> Tally:
 
 def bar_similarity(music: Music, lag: int) -> tuple[Tensor, Tensor]:
     """The similarity of each pair of bars and whether it counts: [N, K, B - lag] float32 and bool."""
-    cells = music.start_bits.reshape(music.n, music.n_tracks, music.n_bars, -1)    # [N, K, B, bytes]
+    bits = music.start_bits
+    cells = bits.reshape(*bits.shape[:3], bits.shape[3] * bits.shape[4])    # [N, K, B, bytes]
     here, there = cells[:, :, : max(music.n_bars - lag, 0)], cells[:, :, lag:]
     both, either = (_ones(pair) for pair in (here & there, here | there))
     return both / either.clamp(min=1), either > 0
 
 
 def groove_consistency(music: Music) -> Tally:
-    """How alike the rhythms of neighbouring bars are, in [0, 1]: share of the T steps at which both have or have not a start.
+    """How alike the rhythms of neighbouring bars are, in [0, 1]: share of steps at which both have or have not a start.
 
     Over the pairs of bars in which one at least has a note start.
 
@@ -87,13 +88,13 @@ def leap_within_bars(music: Music) -> Tally:
 
 
 def _edge_pitches(music: Music, edge: str) -> Tensor:
-    """MIDI pitch of the first or last skyline note that starts in each bar, 0 where none does: [N, K, B] float32."""
+    """1 + MIDI pitch of the first or last skyline note that starts in each bar, 0 where none does: [N, K, B] float32."""
     notes = music.top_notes
     place = music.voice[notes] * music.n_bars + music.start[notes] // music.steps_per_bar    # ascending
     differs = place[1:] != place[:-1]
     one = differs.new_ones(min(len(place), 1))
     chosen = torch.cat([one, differs] if edge == "first" else [differs, one])
-    return music.counts(place[chosen], music.n_bars, weights=music.pitch[notes[chosen]].double())
+    return music.counts(place[chosen], music.n_bars, weights=(1 + music.pitch[notes[chosen]]).double())
 
 
 def _ones(cells: np.ndarray) -> Tensor:

@@ -26,7 +26,7 @@ class Neighbours(NamedTuple):
     recall: float
     """Share of the real points within a generated point's ball: is all there is in the data made?"""
     density: float
-    """In how many real balls a generated point lies, over the number of neighbours: like precision, but outliers count little."""
+    """In how many real balls a generated point lies, over the number of neighbours: precision, but outliers count little."""
     coverage: float
     """Share of the real balls with a generated point within: like recall, but far-off generated points do not help."""
 
@@ -87,8 +87,8 @@ def classifier_auc(
 ) -> float:
     """How well a classifier tells generated phrases from real ones that it has not seen: area under the ROC curve.
 
-    Thirty gradient-boosted trees of eight leaves, five-fold cross-validation; phrases of one piece are in one fold. 0.5 is guessing, 1 is always
-    right; below 0.5 where the folds differ more than the sets.
+    Thirty gradient-boosted trees of eight leaves, five-fold cross-validation; phrases of one piece are in one fold. 0.5 is
+    guessing, 1 is always right; below 0.5 where the folds differ more than the sets.
 
     Args:
         generated, real: [n, D] and [m, D].

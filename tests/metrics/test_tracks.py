@@ -20,7 +20,7 @@ METRICS = {name: f for name, f in inspect.getmembers(tracks, inspect.isfunction)
            and inspect.signature(f).return_annotation == "Tally" and not name.startswith("_")}
 JOINT = {"joint_scale_consistency", "joint_pitch_class_entropy"}    # one column
 DRUMS_ONLY = {"drum_pattern_rate", "kick_on_first_beat", "snare_on_even_beats"}
-NO_DRUMS = {"used_pitch_classes", "note_length", "qualified_note_rate", "pitch_range", "scale_consistency",
+NO_DRUMS = {"used_pitch_classes", "note_length", "qualified_note_rate", "mean_pitch", "pitch_range", "scale_consistency",
             "pitch_class_entropy"} | JOINT
 ANY_BAR = {"empty_bar_rate", "note_density", "polyphonic_rate"}    # have a value in silence too
 DIVISIONS = {"lpd5": 2, "twelve steps a beat": 4, "24 steps a beat": 4, "3/4": 2, "6/8": 2, "7/8, a step each": 1,
@@ -85,6 +85,10 @@ def loop_polyphonic_rate(voice):
 
 def loop_polyphony(voice):
     return sum(sum(step) for step in voice.frame), sum(any(step) for step in voice.frame)
+
+
+def loop_mean_pitch(voice):
+    return sum(pitch for pitch, _, _ in voice.notes), len(voice.notes)
 
 
 def loop_pitch_range(voice):
@@ -214,7 +218,7 @@ def test_drums_and_pitched_tracks_have_what_applies_to_them(name):
         assert value.isnan().tolist() == [name in NO_DRUMS, name in DRUMS_ONLY]
 
 
-@pytest.mark.parametrize("name", sorted(set(METRICS) - DRUMS_ONLY))
+@pytest.mark.parametrize("name", sorted(set(METRICS) - DRUMS_ONLY - {"mean_pitch"}))
 @pytest.mark.parametrize("semitones", [-7, 1, 12])
 def test_transposition_changes_nothing(name, semitones):
     """Not even used pitches or entropy: it is the same music in another key."""
@@ -222,6 +226,13 @@ def test_transposition_changes_nothing(name, semitones):
     moved = [(track, pitch + semitones, start, end) for track, pitch, start, end in notes]
     a, b = METRICS[name](music_of(SPEC, *notes)), METRICS[name](music_of(SPEC, *moved))
     assert torch.equal(a.total, b.total) and torch.equal(a.count, b.count)
+
+
+def test_the_mean_pitch_is_of_notes_however_long_and_moves_with_them():
+    notes = [(1, C4, 0, 16), (1, C4 + 12, 16, 17), (1, C4 + 12, 20, 21), (0, KICK, 0, 1)]
+    assert tracks.mean_pitch(music_of(SPEC, *notes)).value()[1] == C4 + 8
+    up = [(track, pitch + 5 * track, start, end) for track, pitch, start, end in notes]
+    assert tracks.mean_pitch(music_of(SPEC, *up)).value()[1] == C4 + 13
 
 
 @pytest.mark.parametrize("name", ["used_pitch_classes", "scale_consistency", "pitch_class_entropy"])
