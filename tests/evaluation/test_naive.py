@@ -28,7 +28,7 @@ def test_re_paired_tracks_are_all_there_but_apart(songs):
         assert track_sets(spoilt, k) == track_sets(corpus, k)
     assert torch.equal(spoilt.roll.frame[:, 0], corpus.roll.frame[:, 0])
     own = {phrase.numpy().tobytes(): int(piece) for phrase, piece in zip(corpus.roll.frame[:, 2], corpus.piece)}
-    sounding = spoilt.roll.frame[:, 2].flatten(1).any(1)
+    sounding = (spoilt.roll.frame[:, 2] > 0).flatten(1).any(1)
     differs = [own[phrase.numpy().tobytes()] != int(piece) for phrase, piece in zip(spoilt.roll.frame[:, 2], spoilt.piece)]
     assert torch.tensor(differs)[sounding].float().mean() > 0.95
 
@@ -92,7 +92,7 @@ def test_bernoulli_keeps_how_often_cells_sound_and_start(songs):
 
 
 def test_the_seed_decides(songs):
-    corpus = Corpus.of_dataset(songs, 2, limit=50)
+    corpus = Corpus.of_dataset(songs, 4, limit=50)
     for make in (naive.bars_shuffled, naive.transposed_apart, naive.bernoulli_cells, lambda c, s: [naive.re_paired(c, s)]):
         first, again, other = (joined(make(corpus, seed)).roll.frame for seed in (1, 1, 2))
         assert torch.equal(first, again) and not torch.equal(first, other)
