@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import pairwise_distances, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 N_NEIGHBOURS = 5
 N_FOLDS = 5
@@ -105,7 +106,8 @@ def classifier_auc(
     groups = np.concatenate([generated_groups, -1 - real_groups])
     scores = np.empty(len(points))
     folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed % (1 << 32))
-    with warnings.catch_warnings():
+    # Sets are small: more threads gain little, and on a busy machine they wait for each other for seconds.
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.filterwarnings("ignore", message="The least populated class")
         for train, test in folds.split(points, labels, groups):
             model = HistGradientBoostingClassifier(
