@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musegan.data.events import DEFAULT_VELOCITY, Notes, Song, SongError, steady_tempo
+from musegan.data.events import DEFAULT_VELOCITY, NoNotes, Notes, Song, SongError, steady_tempo
 from musegan.data.pianorolls import FINE_RESOLUTION, runs
 from musegan.data.npz import Header, Npz, Stream
 from musegan.roll import N_MIDI_PITCHES, PRESETS, Track
@@ -110,7 +110,7 @@ def load_phrases(
             n_songs += 1
             yield song
     if not n_songs:
-        raise SongError("has no notes")
+        raise NoNotes
 
 
 def _open(

@@ -26,6 +26,13 @@ class SongError(UserError):
     """A file that cannot be used as music; the message is the reason, without the file's name."""
 
 
+class NoNotes(SongError):
+    """A file of music without a note."""
+
+    def __init__(self) -> None:
+        super().__init__("has no notes")
+
+
 class Notes(NamedTuple):
     """Note events, in any order: five int64 arrays [n]."""
 
@@ -88,7 +95,7 @@ class Song:
             SongError: no notes, too many, too many tracks, or too long.
         """
         if not len(self.notes.start):
-            raise SongError("has no notes")
+            raise NoNotes
         check_size(len(self.notes.start), len(self.tracks))
         check_length(self.length_ticks / self.ticks_per_quarter)
 

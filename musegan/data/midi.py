@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import symusic
 
-from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo
+from musegan.data.events import NoNotes, Notes, Signature, Song, SongError, TempoMap, bar_lines, check_size, steady_tempo
 from musegan.data.pianorolls import to_multitrack
 from musegan.data.sources import MAX_FILE_BYTES
 from musegan.roll import N_MIDI_PITCHES, Track
@@ -38,7 +38,7 @@ def load_midi(source: Path | bytes) -> Song:
     score = _score(_bytes(source))
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
-        raise SongError("has no notes")
+        raise NoNotes
     check_size(sum(len(track.notes) for track in tracks), len(tracks))
     columns = [track.notes.numpy() for track in tracks]
     start, length, pitch, velocity = (

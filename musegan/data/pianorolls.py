@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musegan.data.events import (
+    NoNotes,
     BPM_RANGE,
     DEFAULT_VELOCITY,
     Notes,
@@ -132,7 +133,7 @@ def song_of_steps(
         raise SongError("has no tracks")
     notes = Notes(*map(np.concatenate, zip(*parts)))
     if not len(notes.start):
-        raise SongError("has no notes")
+        raise NoNotes
     check_length(n_steps / resolution)
     return Song(
         ticks_per_quarter=resolution,

@@ -10,7 +10,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from musegan.data.events import Notes, Signature, Song, SongError, TempoMap, bar_lines, check_length, steady_tempo
+from musegan.data.events import NoNotes, Notes, Signature, Song, SongError, TempoMap, bar_lines, check_length, steady_tempo
 from musegan.data.notation import parse_kern, parse_musicxml, quiet_music21
 from musegan.data.sources import MAX_FILE_BYTES
 from musegan.errors import one_line
@@ -103,7 +103,7 @@ def _song(score, drum_parts: set[str], name: str) -> Song:
     _align(parts)
     columns = [_columns([part for part, own in zip(parts, keys) if own == key], k) for k, key in enumerate(tracks)]
     if not sum(map(len, columns)):
-        raise SongError("has no notes")
+        raise NoNotes
     notes = Notes(*np.concatenate([column for column in columns if len(column)]).T.astype(np.int64))
     last = max(int(notes.end.max()), 1)
     check_length(last / TICKS_PER_QUARTER)

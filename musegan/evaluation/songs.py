@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musegan.data.bars import cut_bars
-from musegan.data.events import Song, SongError
+from musegan.data.events import NoNotes, Song, SongError
 from musegan.data.reading import read_songs
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources
 from musegan.data.tracks import PRESETS, Feed, Preset
@@ -27,7 +27,8 @@ def corpus_of_files(
     """The phrases of the files of a folder, or of one file: every `n_bars` bars in a row of each piece.
 
     Differs from a data set: nothing is left out for being silent or there twice, for that is what an evaluation must see.
-    Bars before a file's first note count, and a piece of fewer bars ends in silence. Where a folder has MIDI files, what
+    Bars before a file's first note count, a piece of fewer bars ends in
+    silence, and a file without notes is a silent phrase. Where a folder has MIDI files, what
     lies beside them in other forms is the same music once more, and not read.
 
     Args:
@@ -86,7 +87,12 @@ def _phrases(source: Source, spec: RollSpec, n_bars: int) -> Iterator[Roll]:
     Raises:
         SongError: the file cannot be read, or none of its notes is one of the spec's tracks.
     """
-    for song in read_songs(source):
+    try:
+        songs = list(read_songs(source))
+    except NoNotes:
+        yield _silence(spec, n_bars)
+        return
+    for song in songs:
         preset = preset_for(song, spec)
         bars = cut_bars(song, preset)
         if not len(bars.frame) and bars.rejected:
@@ -101,6 +107,12 @@ def _phrases(source: Source, spec: RollSpec, n_bars: int) -> Iterator[Roll]:
         fits[numbers] = True
         starts = torch.nonzero(fits.unfold(0, n_bars, 1).all(1)).squeeze(1)
         yield Roll(*(_windows(torch.from_numpy(plane), numbers, n, starts, n_bars) for plane in (bars.frame, bars.onset)))
+
+
+def _silence(spec: RollSpec, n_bars: int) -> Roll:
+    """One packed phrase."""
+    silent = torch.zeros(1, spec.n_tracks, n_bars, spec.steps_per_bar, -(-spec.n_pitches // 8), dtype=torch.uint8)
+    return Roll(silent, silent.clone())
 
 
 def _windows(bars: Tensor, numbers: Tensor, n: int, starts: Tensor, n_bars: int) -> Tensor:
