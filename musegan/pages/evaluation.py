@@ -248,8 +248,8 @@ def _originality(evaluation: Evaluation) -> str:
     ]
     parts = [
         _lead(
-            f"Each phrase beside the nearest of {plural(found.n_corpus, f'{kind} phrase')}, in any key: 1 has all note starts "
-            "in common, 0 none. Generated music should not lie nearer than other real music does."
+            f"Each phrase beside the nearest of {plural(found.n_corpus, f'{kind} phrase')}, in any key: 1 has all note "
+            "starts in common, 0 none. Generated music should not lie nearer than other real music does."
         ),
         table(["similarity", "phrases", "median", "95th percentile", "highest"], lines, is_numbers=True),
         "<p></p>",

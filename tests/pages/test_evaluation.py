@@ -40,9 +40,8 @@ def whole(halves):
     real, generated = (_renamed(corpus) for corpus in halves)
     train = generated.take(slice(20, 60))
     generated = generated.take(slice(0, 40))    # 20 of which are copies
-    report = evaluate(
-        real, generated, train, {"real": EVIL, "generated": "b\u202e", "train": "c"}, condition="</svg><b>piano", released=True
-    )
+    sources = {"real": EVIL, "generated": "b\u202e", "train": "c"}
+    report = evaluate(real, generated, train, sources, condition="</svg><b>piano", released=True)
     return report, real, generated, train
 
 
@@ -217,7 +216,9 @@ def test_bins_mean_what_is_counted():
         bins("x", spec, False, 3)
 
 
-@pytest.mark.parametrize("values", [[], [math.nan], [0.0], [5.0, 5.0], [0.2, 0.9], [-3, 40, math.inf], [1e-4, 3.0], [0.95, 0.97]])
+@pytest.mark.parametrize(
+    "values", [[], [math.nan], [0.0], [5.0, 5.0], [0.2, 0.9], [-3, 40, math.inf], [1e-4, 3.0], [0.95, 0.97]]
+)
 @pytest.mark.parametrize("may_be_log", [False, True])
 def test_scales(values, may_be_log):
     scale = scale_of(values, may_be_log)
