@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musegan import cli, pages
+from musegan import cli
 from musegan.data.grid import Grid
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.report import Report
 from musegan.data.tracks import PRESETS
+from musegan.pages import dataset as pages
+from musegan.pages import html
 from musegan.pages.dataset import page
 from tests.data.songs import midi
 from tests.data.test_statistics import KICKS, PIANO, SIGNATURES
@@ -167,7 +169,7 @@ def test_control_characters_and_lone_surrogates_do_not_break_it(made, tmp_path):
 
 def test_files_are_listed_up_to_a_bound(made, monkeypatch):
     report, dataset = made
-    monkeypatch.setattr(pages, "MAX_LISTED", 5)
+    monkeypatch.setattr(html, "MAX_LISTED", 5)
     report.rejected_files = {f"file {n}.mid": f"reason {n}" for n in range(5)}
     whole = page(report, dataset)
     assert all(f"<td>file {n}.mid</td><td>reason {n}</td>" in whole for n in range(5)) and "more:" not in whole
