@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musegan.data.events import (
-    NoNotes,
     BPM_RANGE,
     DEFAULT_VELOCITY,
+    NoNotes,
     Notes,
     Song,
     SongError,
