@@ -86,6 +86,8 @@ def test_commands_run(tmp_path, monkeypatch):
         assert program == "musegan"
         if arguments[0] == "train" and "--resume" not in arguments and "--dry-run" not in arguments:
             arguments += SHORT
+        if arguments[0] == "evaluate":
+            arguments += ["--n", "60"]
         assert cli.main(arguments) == 0, arguments
         ran.append(arguments[0])
     assert set(ran) == set(cli.COMMANDS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.packed import read_pieces
+from musegan.data.packed import ShardWriter, read_pieces
 from musegan.evaluation.corpus import CHUNK, Corpus
 from musegan.roll import Roll
 from tests.evaluation.music import BAND
@@ -46,8 +46,6 @@ def test_quiet_phrases_can_be_left_out(songs):
 
 def test_shards_are_read_through(songs_folder, tmp_path):
     """A data set of many shards gives the same phrases."""
-    from musegan.data.packed import ShardWriter
-
     whole = PackedDataset.open(songs_folder)
     for i, shard in enumerate(sorted(songs_folder.glob("shard-*"))):
         for j, piece in enumerate(read_pieces(shard)):

@@ -4,6 +4,7 @@ import pretty_midi
 import pytest
 import torch
 
+from musegan import resources
 from musegan.data.dataset import PackedDataset
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
@@ -111,8 +112,6 @@ def test_progress_and_a_limit(tmp_path):
 def test_real_midi_measures_as_its_data_set(songs_folder, tmp_path):
     """The embedded files, cut here and by `prepare`, are the same bars."""
     dataset = PackedDataset.open(songs_folder)
-    from musegan import resources
-
     name = "phase1-e1m1"
     corpus, rejected = corpus_of_files(resources.dataset_path("freedoom") / f"{name}.mid", dataset.spec, 4)
     (index,) = [i for i, piece in enumerate(dataset.pieces) if name in piece]

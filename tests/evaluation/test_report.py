@@ -1,0 +1,83 @@
+"""The report: plain JSON, the same for the same seed, with warnings where numbers mean little."""
+
+import json
+import math
+
+import pytest
+
+from musegan.errors import UserError
+from musegan.evaluation.papers import paper_table
+from musegan.evaluation.report import evaluate, to_json
+from tests.evaluation.music import beats, halves, scales
+
+
+@pytest.fixture(scope="module")
+def report(songs):
+    real, other = halves(songs)
+    return evaluate(real, other, sources={"real": "songs", "generated": "other songs"}, condition="bass", released=True)
+
+
+def test_the_same_seed_gives_the_same_report(songs, report):
+    real, other = halves(songs)
+    again = evaluate(real, other, sources={"real": "songs", "generated": "other songs"}, condition="bass", released=True)
+    assert to_json(again) == to_json(report)
+    assert to_json(evaluate(real, other, seed=1)) != to_json(evaluate(real, other, seed=0))
+
+
+def test_it_is_json_without_nan(report):
+    text = to_json(report)
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert found["sides"]["real"] == {"source": "songs", "n_phrases": report.sides["real"].n_phrases, "n_pieces": 4}
+    assert found["spec"]["tracks"][0] == {"name": "drums", "program": 0, "is_drum": True}
+    rows = {(r["name"], r["column"]): r for r in found["comparison"]["statistics"]}
+    row = next(r for r in report.comparison.statistics if (r.name, r.column) == ("notes", "bass"))
+    assert rows["notes", "bass"]["real"]["value"] == pytest.approx(row.real.value, rel=1e-5)
+
+
+def test_the_papers_table_is_of_the_same_numbers(report):
+    columns, rows = report.papers
+    rows = {name: dict(zip(columns, values)) for name, values in rows.items()}
+    statistics = {(r.name, r.column): r for r in report.comparison.statistics}
+    assert [c for c in columns if c[0] == "EB"] == [("EB", t["name"]) for t in report.spec["tracks"]]
+    assert ("UPC", "drums") not in columns and ("DP", "drums") in columns and ("TD", "piano - guitar") in columns
+    assert rows["real"]["EB", "bass"] == pytest.approx(100 * statistics["empty bars", "bass"].real.value)
+    assert rows["generated"]["UPC", "piano"] == statistics["used pitch classes", "piano"].generated.value
+    assert rows["re-paired"]["TD", "guitar - bass"] == statistics["tonal distance", "guitar - bass"].values["re-paired"]
+    assert "replay" not in rows
+
+
+def test_the_released_table_has_the_released_numbers(report):
+    statistics = {(r.name, r.column): r for r in report.comparison.statistics}
+    columns, rows = report.papers_released
+    assert columns == report.papers.columns
+    ours, theirs = (dict(zip(columns, table.rows["real"])) for table in (report.papers, report.papers_released))
+    assert ours["EB", "bass"] == theirs["EB", "bass"]
+    assert theirs["UPC", "strings"] == statistics["released: used pitch classes", "strings"].real.value < ours["UPC", "strings"]
+    assert paper_table(report.comparison) == report.papers
+
+
+def test_a_condition_is_tested_on_both_sides(report):
+    assert set(report.condition) == {"real", "generated"}
+    for test in report.condition.values():
+        assert test.own.chord_tones > test.swapped.chord_tones + 0.1
+        assert math.isnan(test.changed)    # files do not tell what else would have been made
+
+
+def test_without_options_nothing_more_is_there():
+    report = evaluate(scales(), scales(broken=True))
+    assert report.condition is None and report.papers_released is None
+    assert not [r for r in report.comparison.statistics if r.name.startswith("released")]
+
+
+def test_few_pieces_and_few_phrases_are_warned_of():
+    report = evaluate(scales(n=60), scales(n=60))
+    assert any("10 pieces only: floors are wide" in warning for warning in report.warnings)
+    assert any("30 of 60 generated phrases" in warning for warning in report.warnings)
+    assert any("come from few pieces" in warning for warning in report.warnings)
+
+
+def test_mistakes_are_one_line():
+    with pytest.raises(UserError, match="no track 'flute' to be the condition: there are lead, chords"):
+        evaluate(scales(), scales(), condition="flute")
+    with pytest.raises(UserError, match="needs two tracks at least"):
+        evaluate(beats(), beats(), condition="drums")

@@ -1,0 +1,124 @@
+"""The command: from runs, models, data sets and MIDI to a page, and one line for each mistake."""
+
+import dataclasses
+import json
+
+import pytest
+
+from musegan import cli, evaluate
+from musegan.config import to_yaml
+from musegan.export import write_midi
+from musegan.roll import RollSpec, Track
+from tests.evaluation.music import scales
+from tests.training.test_gan import TINY, run_in, train
+
+
+@pytest.fixture(scope="module")
+def run(songs, songs_folder, tmp_path_factory):
+    """A run of two steps on the eight songs."""
+    config = dataclasses.replace(
+        TINY, train=dataclasses.replace(TINY.train, steps=2),
+        data=dataclasses.replace(TINY.data, dataset=str(songs_folder), min_tracks=3),
+    )    # fmt: skip
+    folder = run_in(tmp_path_factory.mktemp("evaluate") / "run")
+    folder.config.write_text(to_yaml(config))
+    train(config, songs, folder)
+    return folder.path
+
+
+def call(*arguments):
+    return evaluate.main([str(argument) for argument in arguments])
+
+
+def read(folder):
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+def test_a_run_against_held_out_pieces(run, songs_folder, tmp_path, capsys):
+    options = "--real", songs_folder, "--generated", run, "--held-out", 0.3, "--n", 40, "--condition", "bass", "--released"
+    assert call(*options, "--out", tmp_path / "a") == 0
+    screen = capsys.readouterr().out
+    for text in ("DIST", "empty bars", "tonal distance", "QN bass", "Nearest training phrase", "Given track", "evaluation.html"):
+        assert text in screen, text
+    found = read(tmp_path / "a")
+    assert found["n_bars"] == TINY.data.n_bars and found["sides"]["generated"]["n_phrases"] == 40
+    assert found["originality"]["corpus"] == "train"
+    assert (tmp_path / "a" / "evaluation.html").read_text().startswith("<!DOCTYPE html>")
+    assert call(*options, "--out", tmp_path / "b") == 0
+    for name in ("evaluation.json", "evaluation.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_real_phrases_are_those_that_the_run_was_trained_on(run, songs_folder, songs, tmp_path, capsys):
+    assert call("--real", songs_folder, "--generated", run, "--n", 20, "--out", tmp_path / "a") == 0
+    every = songs.roll(songs.phrase_starts(2), 2).frame.flatten(2).any(2).sum(1)
+    assert read(tmp_path / "a")["sides"]["real"]["n_phrases"] == int((every >= 3).sum())
+    assert "--held-out 0.3" in capsys.readouterr().err
+    assert call("--real", songs_folder, "--generated", run / "best", "--n", 20, "--out", tmp_path / "b") == 0
+    assert read(tmp_path / "b")["sides"]["real"]["n_phrases"] == int((every >= 1).sum())
+
+
+def test_files_and_data_sets(songs, songs_folder, tmp_path, capsys):
+    for i, phrase in enumerate(songs.roll(songs.phrase_starts(4)[::20], 4).phrases()):
+        write_midi(tmp_path / f"{i}.mid", phrase, songs.spec)
+    (tmp_path / "broken.mid").write_bytes(b"no music")
+    for name, path in (("midi", tmp_path), ("data", songs_folder)):
+        assert call("--real", songs_folder, "--generated", path, "--out", tmp_path / name) == 0
+    assert "left out 1 of the files, e.g. broken.mid" in capsys.readouterr().err
+    assert read(tmp_path / "midi")["sides"]["generated"]["n_phrases"] == i + 1
+    assert read(tmp_path / "midi")["originality"]["copied"] == 1.0
+    assert read(tmp_path / "data")["n_bars"] == 4
+
+
+def test_nothing_is_written_over(songs_folder, tmp_path):
+    (tmp_path / "evaluation.json").write_text("mine")
+    options = "--real", songs_folder, "--generated", songs_folder, "--out", tmp_path
+    assert cli.run(evaluate.main, [*map(str, options)]) == 1
+    assert (tmp_path / "evaluation.json").read_text() == "mine"
+    assert call(*options, "--overwrite", "--max-phrases", 60) == 0
+    assert read(tmp_path)["sides"]["real"]["n_phrases"] == 60
+
+
+MISTAKES = [
+    (["--real", "nowhere"], "--real: no folder 'nowhere', and no embedded data set of that name; there are freedoom"),
+    (["--generated", "nowhere"], "--generated: no file or folder nowhere"),
+    (["--train", "nowhere"], "--train: no folder 'nowhere'"),
+    (["--n", "0"], "--n must be at least 1: got 0"),
+    (["--bars", "0"], "--bars must be at least 1: got 0"),
+    (["--bars", "1000"], "--real: no phrases of 1000 bars in which 1 track sounds"),
+    (["--min-tracks", "9"], "--min-tracks must be at most 5: got 9"),
+    (["--min-tracks", "0"], "--min-tracks must be at least 1: got 0"),
+    (["--held-out", "1.5"], "--held-out must lie between 0 and 1: got 1.5"),
+    (["--held-out", "0.2", "--train", "freedoom"], "--held-out takes the other pieces of --real as training data"),
+    (["--max-phrases", "12"], "too few phrases to compare"),
+    (["--condition", "flute"], "no track 'flute' to be the condition: there are drums, piano, guitar, bass, strings"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", MISTAKES, ids=[m[1][:40] for m in MISTAKES])
+def test_a_mistake_is_one_line(songs_folder, tmp_path, capsys, arguments, message):
+    defaults = {"--real": str(songs_folder), "--generated": str(songs_folder), "--out": str(tmp_path / "out")}
+    defaults |= dict(zip(arguments[::2], arguments[1::2]))
+    assert cli.run(evaluate.main, [word for pair in defaults.items() for word in pair]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("musegan: error: ") and message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_length_or_a_run_without_snapshot(run, songs_folder, tmp_path, capsys):
+    options = ["--real", str(songs_folder), "--out", str(tmp_path / "out"), "--generated"]
+    assert cli.run(evaluate.main, [*options, str(run), "--bars", "4"]) == 1
+    assert "--bars: the model makes phrases of 2 bars, not of 4" in capsys.readouterr().err
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "config.yaml").write_text("{}")
+    assert cli.run(evaluate.main, [*options, str(tmp_path / "new")]) == 1
+    assert "has no snapshot yet" in capsys.readouterr().err
+
+
+def test_music_of_other_tracks_is_refused(songs_folder, tmp_path, capsys):
+    effects = RollSpec((Track("rain", 96), Track("helicopter", 125)))
+    for i, phrase in enumerate(scales(12).unpacked().phrases()):
+        write_midi(tmp_path / f"{i}.mid", phrase, effects)
+    options = ["--real", str(songs_folder), "--generated", str(tmp_path), "--bars", "2", "--out", str(tmp_path / "x")]
+    assert cli.run(evaluate.main, options) == 1
+    assert "none of its tracks is one of drums, piano, guitar, bass, strings" in capsys.readouterr().err
