@@ -81,13 +81,17 @@ def sample_packed(
     Returns:
         packed planes [N, K, B, T, ceil(P / 8)] uint8.
     """
-    parts = []
+    spec = model.spec
+    shape = (n_samples, spec.n_tracks, model.n_bars, spec.steps_per_bar, -(-spec.n_pitches // 8))
+    packed = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
     for first in range(0, n_samples, _BATCH):
         n = min(_BATCH, n_samples - first)
-        parts.append(sample(model, n, seed, in_training_key=in_training_key, first_sample=first).map(pack))
+        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first)
+        for plane, own in zip(packed, made):
+            plane[first : first + n] = pack(own)
         if progress is not None:
             progress(first + n, n_samples)
-    return Roll(*(torch.cat(planes) for planes in zip(*parts)))
+    return packed
 
 
 def latents(model: CompactGenerator, samples: range, seed: int) -> Tensor:

@@ -20,7 +20,7 @@ from musegan.evaluation import naive
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.features import Scaling, features
 from musegan.evaluation.splits import Splits, choose, split, weights
-from musegan.evaluation.statistics import RATIOS, Measured, column_names, flagged, measure, statistics, values_by_name
+from musegan.evaluation.statistics import RATIOS, Measured, column_names, flagged, measure, measure_chunks, statistics, values_by_name
 from musegan.metrics.histograms import ORDERED, bin_widths, distance, family_distances, total_variation, wasserstein
 from musegan.metrics.music import Tally
 from musegan.metrics.vectors import Neighbours, classifier_auc, frechet_distance, neighbours
@@ -147,13 +147,13 @@ def compare(
     check_comparable(real, generated, train)
     splits = split(real, len(generated), seed)
     say("measuring real phrases")
-    measured = {REAL: measure(real.chunks(), released)}
+    measured = {REAL: measure(real, released)}
     vectors = features(measured[REAL])
     scaling = Scaling(vectors)
     halves = _take(measured[REAL], real.piece, splits.second, scaling, seed, "second half")
     rows = {REAL: _take(measured[REAL], real.piece, splits.first, scaling, seed, REAL)}
     say("measuring generated phrases")
-    measured[GENERATED] = measure(generated.chunks(), released)
+    measured[GENERATED] = measure(generated, released)
     own = _drawn(generated, splits, seed, GENERATED)
     rows[GENERATED] = _take(measured[GENERATED], generated.piece, own, scaling, seed, GENERATED)
     rows |= _naive_rows(real, train, rows[REAL], splits, scaling, seed, released, say)
@@ -205,7 +205,7 @@ def _naive_rows(
         for s, index in enumerate(splits.first[:N_VECTOR_SPLITS]):
             corpus = naive.re_paired(real.take(index), derived_seed(seed, naive.RE_PAIRED, s))
             everything = torch.arange(len(corpus))[None]
-            parts.append(_take(measure(corpus.chunks(), released), corpus.piece, everything, scaling, seed, naive.RE_PAIRED, s))
+            parts.append(_take(measure(corpus, released), corpus.piece, everything, scaling, seed, naive.RE_PAIRED, s))
         rows[naive.RE_PAIRED] = _joined(parts)
     for name, maker, is_possible in (
         (naive.SHUFFLED, naive.bars_shuffled, real.n_bars > 1),
@@ -214,13 +214,13 @@ def _naive_rows(
     ):
         if is_possible:
             say(f"measuring: {name}")
-            measured = measure(maker(real, derived_seed(seed, name)), released)
+            measured = measure_chunks(maker(real, derived_seed(seed, name)), len(real), released)
             rows[name] = _take(measured, real.piece, splits.first, scaling, seed, name)
     if train is None:
         return rows | {naive.REPLAY: floor}
     say(f"measuring: {naive.REPLAY}")
     index = _drawn(train, splits, seed, naive.REPLAY)
-    return rows | {naive.REPLAY: _take(measure(train.chunks(), released), train.piece, index, scaling, seed, naive.REPLAY)}
+    return rows | {naive.REPLAY: _take(measure(train, released), train.piece, index, scaling, seed, naive.REPLAY)}
 
 
 def _drawn(corpus: Corpus, splits: Splits, seed: int, name: str) -> Tensor:
@@ -299,9 +299,11 @@ def _statistics(
 
 
 def _over(difference: float, limit: float) -> float:
-    """A difference over its floor; where that is 0, 0 for none and infinity for any."""
-    if limit > 0 or math.isnan(difference) or math.isnan(limit):
+    """A difference over its floor; where that is 0, 0 for none and infinity for any. NaN where one is."""
+    if limit > 0:
         return difference / limit
+    if math.isnan(difference) or math.isnan(limit):
+        return math.nan
     return math.inf if difference > 0 else 0.0
 
 

@@ -53,21 +53,20 @@ class Corpus:
             chosen = torch.isin(piece, torch.tensor(pieces, dtype=torch.int64))
             starts, piece = starts[chosen], piece[chosen]
         order = torch.randperm(len(starts), generator=generator_for(seed, "corpus"))
-        parts: list[Roll] = []
-        kept: list[Tensor] = []
+        most = len(order) if limit is None else min(limit, len(order))
+        # In one piece from the start: joined parts leave holes in memory
+        shape = (most, dataset.spec.n_tracks, n_bars, dataset.spec.steps_per_bar, -(-dataset.spec.n_pitches // 8))
+        planes = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
+        kept = torch.empty(most, dtype=torch.int64)
         n = 0
         for rows in order.split(CHUNK):
             roll = Roll(*(_read(dataset, plane, starts[rows], n_bars) for plane in Roll._fields))
-            enough = roll.frame.flatten(2).any(2).sum(1) >= min_tracks
-            parts.append(roll.map(lambda plane: plane[enough]))
-            kept.append(piece[rows[enough]])
-            n += int(enough.sum())
-            if limit is not None and n >= limit:
-                break
-        if not parts:
-            return cls.of_roll(_silence(0, n_bars, dataset.spec), dataset.spec)
-        roll = Roll(*(torch.cat(planes)[:limit] for planes in zip(*parts)))
-        return cls(roll, torch.cat(kept)[:limit], dataset.spec)
+            enough = torch.nonzero(roll.frame.flatten(2).any(2).sum(1) >= min_tracks).squeeze(1)[: most - n]
+            for plane, read in zip(planes, roll):
+                plane[n : n + len(enough)] = read[enough]
+            kept[n : n + len(enough)] = piece[rows[enough]]
+            n += len(enough)
+        return cls(planes.map(lambda plane: plane[:n]), kept[:n], dataset.spec)
 
     @classmethod
     def of_roll(cls, roll: Roll, spec: RollSpec, piece: Tensor | None = None) -> Corpus:
@@ -121,8 +120,3 @@ def _read(dataset: PackedDataset, plane: str, starts: Tensor, n_bars: int) -> Te
         read[inside] = shard[bars[inside] - first]
         first += len(shard)
     return read.transpose(1, 2).contiguous()
-
-
-def _silence(n: int, n_bars: int, spec: RollSpec) -> Roll:
-    frame = torch.zeros(n, spec.n_tracks, n_bars, spec.steps_per_bar, spec.n_pitches, dtype=torch.bool)
-    return Roll(frame, frame.clone())

@@ -126,26 +126,41 @@ class Measured(NamedTuple):
         return {name: weights.float() @ counts.float() for name, counts in self.histograms.items()}
 
 
-def measure(chunks: Iterable[Corpus], with_released: bool = False) -> Measured:
-    """Counts everything in every phrase of a corpus that comes in chunks, one at least."""
-    tallies: dict[str, list[Tally]] = {}
+def measure(corpus: Corpus, with_released: bool = False) -> Measured:
+    """Counts everything in every phrase.
+
+    Args:
+        with_released: the faulty metrics of the released code too.
+    Raises:
+        ValueError: there are no phrases.
+    """
+    return measure_chunks(corpus.chunks(), len(corpus), with_released)
+
+
+def measure_chunks(chunks: Iterable[Corpus], n: int, with_released: bool = False) -> Measured:
+    """`measure` of a corpus of `n` phrases that is made as it is measured."""
+    tallies: dict[str, Tally] = {}
     columns: dict[str, list[str]] = {}
-    counted: list[dict[str, Tensor]] = []
+    counted: dict[str, Tensor] = {}
+    first = 0
     for corpus in chunks:
-        music = Music(corpus.roll, corpus.spec)
+        music, rows = Music(corpus.roll, corpus.spec), slice(first, first + len(corpus))
         for statistic in statistics(corpus.spec, corpus.n_bars, with_released):
             tally = statistic.function(music)
             pooled = tally if statistic.columns == ALL else Tally(*map(_with_pool, tally))
-            tallies.setdefault(statistic.name, []).append(pooled)
-            columns[statistic.name] = column_names(statistic.columns, corpus.spec)
-        counted.append({name: counts.short() for name, counts in histograms(music).items()})
-    if not counted:
-        raise ValueError("a corpus without phrases cannot be measured")
-    return Measured(
-        {name: Tally(*(torch.cat(parts) for parts in zip(*tally))) for name, tally in tallies.items()},
-        columns,
-        {name: torch.cat([counts[name] for counts in counted]) for name in counted[0]},
-    )
+            if statistic.name not in tallies:    # in one piece from the start: joined parts leave holes in memory
+                tallies[statistic.name] = Tally(*(part.new_empty(n, part.shape[1]) for part in pooled))
+                columns[statistic.name] = column_names(statistic.columns, corpus.spec)
+            for whole, part in zip(tallies[statistic.name], pooled):
+                whole[rows] = part
+        for name, counts in histograms(music).items():
+            if name not in counted:
+                counted[name] = torch.empty(n, counts.shape[1], dtype=torch.int16)
+            counted[name][rows] = counts.short()
+        first += len(corpus)
+    if first == 0 or first != n:
+        raise ValueError(f"expected {n} phrases, one at least: got {first}")
+    return Measured(tallies, columns, counted)
 
 
 def values_by_name(measured: Measured) -> dict[str, float]:

@@ -258,7 +258,7 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 def _measured(phrases: Phrases, n: int, seed: int) -> Measured:
-    return measure(Corpus.of_roll(phrases.sample(n, seed), phrases.dataset.spec).chunks())
+    return measure(Corpus.of_roll(phrases.sample(n, seed), phrases.dataset.spec))
 
 
 def _validate(
@@ -266,7 +266,7 @@ def _validate(
 ) -> tuple[dict[str, float], dict[str, float | None], list[str]]:
     """Of generated phrases: distances from the held-out and the training ones, statistics, and what is badly off."""
     roll = sample_packed(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
-    generated = measure(Corpus(roll, torch.arange(n_samples), average.spec).chunks())
+    generated = measure(Corpus(roll, torch.arange(n_samples), average.spec))
     counts = generated.counts()
     distances = {f"distance_{name}": float(distance(counts, reference.counts())) for name, reference in real.items()}
     values, wanted = (values_by_name(measured) for measured in (generated, real["training"]))

@@ -53,6 +53,13 @@ def test_what_is_off_is_told(made):
     assert "generated" not in distance_row(made, "position").off
 
 
+def test_a_difference_over_its_floor():
+    nan, inf = math.nan, math.inf
+    for difference, limit, over in ((1, 2, 0.5), (0, 0, 0), (1, 0, inf), (0, 2, 0)):
+        assert comparison._over(difference, limit) == over
+    assert all(math.isnan(comparison._over(*pair)) for pair in ((nan, 0.0), (nan, 1.0), (1.0, nan), (0.0, nan)))
+
+
 def test_an_interval_holds_its_value(real):
     for r in real.statistics:
         for estimate in (r.real, r.generated):
@@ -63,7 +70,7 @@ def test_an_interval_holds_its_value(real):
 def test_intervals_are_of_the_bootstrap_over_pieces(songs):
     """Against resampling phrases piece by piece, in plain loops."""
     corpus, _ = halves(songs)
-    measured = measure(corpus.chunks())
+    measured = measure(corpus)
     draws = comparison._bootstrap(measured, corpus.piece, seed=5)["notes"][:, -1]
     pieces = corpus.piece.unique().tolist()
     tally = measured.tallies["notes"]
@@ -84,9 +91,9 @@ def test_floors_and_excesses_are_what_they_say(songs):
     splits = comparison.split(corpus, len(other), 3)
     floors, differences, dist, dist_floor = [], [], [], []
     for s in range(len(splits.first)):
-        own, half = measure(corpus.take(splits.first[s]).chunks()), measure(corpus.take(splits.second[s]).chunks())
+        own, half = measure(corpus.take(splits.first[s])), measure(corpus.take(splits.second[s]))
         index = comparison._drawn(other, splits, 3, "generated")[s]
-        generated = measure(other.take(index).chunks())
+        generated = measure(other.take(index))
         values = [float(m.tallies["notes"].value()[3]) for m in (own, half, generated)]
         floors.append(abs(values[0] - values[1]))
         differences.append(abs(values[2] - values[1]))

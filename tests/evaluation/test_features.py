@@ -17,14 +17,14 @@ def test_every_statistic_has_a_name_that_is_known():
 
 def test_a_phrase_s_numbers_are_its_own(songs):
     corpus = Corpus.of_dataset(songs, 4, limit=30)
-    together = features(measure(corpus.chunks()))
+    together = features(measure(corpus))
     for i in range(len(corpus)):
-        alone = features(measure([corpus.take(slice(i, i + 1))]))
+        alone = features(measure(corpus.take(slice(i, i + 1))))
         assert torch.allclose(alone[0], together[i], equal_nan=True)
 
 
 def test_its_size_is_that_of_its_parts():
-    measured = measure(scales(n=4).chunks())
+    measured = measure(scales(n=4))
     n_tracks, n_pairs, n_joint = 2, 1, 2
     per_track = sum(s.columns == "track" and s.name in STATISTICS for s in statistics(scales(n=1).spec, 2))
     per_pair = sum("pair" in s.columns and s.name in STATISTICS for s in statistics(scales(n=1).spec, 2))
@@ -33,7 +33,7 @@ def test_its_size_is_that_of_its_parts():
 
 
 def test_drums_alone_have_one_too():
-    assert features(measure(beats(n=6).chunks())).shape[0] == 6
+    assert features(measure(beats(n=6))).shape[0] == 6
 
 
 def test_scaling_is_by_the_reference():
