@@ -1,4 +1,4 @@
-# make demo   sets everything up, trains on the embedded music and leaves songs in demo/music
+# make demo   sets everything up, trains on the embedded music, leaves songs in demo/music and a report in demo/evaluation
 # make test   sets everything up and runs the tests
 
 PYTHON ?= python3
@@ -22,6 +22,7 @@ demo: install
 	$(VENV)/bin/musegan train --config band --data.dataset $(DEMO)/freedoom --train.steps $(STEPS) \
 		--out $(DEMO)/run $$(test -e $(DEMO)/run/checkpoint.pt && echo --resume)
 	$(VENV)/bin/musegan generate --model $(DEMO)/run --n 8 --wav --out $(DEMO)/music --overwrite
+	$(VENV)/bin/musegan evaluate --real $(DEMO)/freedoom --generated $(DEMO)/run --held-out 0.15 --out $(DEMO)/evaluation --overwrite
 
 test: install
 	$(VENV)/bin/python -m pytest -q

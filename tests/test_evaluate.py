@@ -12,6 +12,8 @@ from musegan.roll import RollSpec, Track
 from tests.evaluation.music import scales
 from tests.training.test_gan import TINY, run_in, train
 
+pytestmark = pytest.mark.usefixtures("few_splits")
+
 
 @pytest.fixture(scope="module")
 def run(songs, songs_folder, tmp_path_factory):

@@ -35,12 +35,12 @@ def differences(found, expected, path, loose=0.0):
 
 
 @pytest.mark.slow
-def test_the_embedded_music(tmp_path):
+def test_the_embedded_music(tmp_path, all_splits):
     check("freedoom", freedoom(open_dataset("freedoom", tmp_path / "data", "--data", print)))
 
 
 @pytest.mark.parametrize("make", [toy_scales, toy_beats])
-def test_toy_sets(make):
+def test_toy_sets(make, all_splits):
     check(make.__name__, make())
 
 
