@@ -251,12 +251,12 @@ def test_packed_and_uint8_outputs_are_the_same_roll(level, shape):
 
 
 def test_filter_margin_holds_near_zero(native, level):
-    """The whole range is tested too, marked slow."""
+    """The whole range is tested too, marked exhaustive."""
     for first in (0x3E000000, 0xBE000000):
         assert native.filter_error(first, first + 0x2800000) + 2**-22 < native.filter_margin() or level == "generic"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_filter_margin_holds_for_every_float(native, level):
     """All 2^32 float32 numbers: the filter may decide only what the definition decides the same.
 
