@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -28,13 +29,14 @@ from musegan.evaluation.songs import corpus_of_files
 from musegan.evaluation.statistics import ALL
 from musegan.files import atomic_write
 from musegan.models import CompactGenerator, load_generator
-from musegan.pages.evaluation import write_page
+from musegan.pages.comparison import giveaways, replayed
+from musegan.pages.evaluation import N_GIVEAWAYS, write_page
 from musegan.sampling import sample_packed
 from musegan.training.run_folder import RunFolder
 
 DEFAULT_BARS = 4
 MAX_PHRASES = 20_000
-_N_GIVEAWAYS = 12
+_NAME, _CELL = 16, 15    # letters of the longest word of a statistic's name, and of two numbers
 _OWN_FILES = ("evaluation.json", "evaluation.html")
 
 Say = Callable[[str], None]
@@ -45,10 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     _check(arguments)
     out = arguments.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is no folder")
     if not arguments.overwrite and any((out / name).exists() for name in _OWN_FILES):
         raise UserError(f"--out: {out} holds an evaluation already; choose another folder, or --overwrite it")
     errors = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as scratch, Progress(console=errors, transient=True) as bar:
+    with tempfile.TemporaryDirectory() as scratch, _progress(errors) as bar:
         task = bar.add_task("reading", total=None)
 
         def say(line: str) -> None:
@@ -86,6 +90,10 @@ def main(argv: list[str] | None = None) -> int:
     _show(found, Console())
     print(f"wrote {out / 'evaluation.html'} and {out / 'evaluation.json'}")
     return 0
+
+
+def _progress(screen: Console) -> Progress:
+    return Progress(console=screen, transient=True, disable=not screen.is_terminal)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -204,21 +212,25 @@ def _show(found: Evaluation, console: Console) -> None:
     for warning in found.warnings:
         console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     console.print(_distance_table(comparison))
-    console.print(_statistics_table(found, {"track", ALL}))
-    console.print(_statistics_table(found, {"pair"}))
+    console.print(_statistics_table(found, {"track", ALL}, console.width))
+    console.print(_statistics_table(found, {"pair"}, console.width))
     console.print(_papers_table(found, released=False))
     if found.papers_released is not None:
         console.print(_papers_table(found, released=True))
     for line in [*_original_lines(found), *_condition_lines(found)]:
         console.print(line, highlight=False)
-    giveaways = sorted((r for r in comparison.statistics if r.excess["generated"] > 1), key=lambda r: -r.excess["generated"])
-    if giveaways:
+    found_off = giveaways(comparison)
+    if found_off:
         console.print("[bold]What tells it from the data most[/] (times the difference that two halves of the data stay within)")
-        for row in giveaways[:_N_GIVEAWAYS]:
+        for row in found_off[:N_GIVEAWAYS]:
+            unit = f" {row.unit}" if row.unit not in ("", "share") else ""
+            replay = f" (training phrases themselves: {replayed(row):.1f} x)" if replayed(row) else ""
             console.print(
                 f"  {row.excess['generated']:.1f} x  {row.name}, {escape(row.column)}: "
-                f"{_number(row.generated.value)} {row.unit}, data {_number(row.real.value)}", highlight=False,
+                f"{_number(row.generated.value)}{unit}, data {_number(row.real.value)}{replay}", highlight=False,
             )    # fmt: skip
+        if len(found_off) > N_GIVEAWAYS:
+            console.print(f"  and {len(found_off) - N_GIVEAWAYS} more, on the page")
     else:
         console.print("[bold]No single statistic tells it from the data[/]: each lies where halves of the data do")
     for flag in comparison.flags:
@@ -226,10 +238,12 @@ def _show(found: Evaluation, console: Console) -> None:
 
 
 def _distance_table(comparison: Comparison) -> Table:
-    table = Table(title=f"Distance from half of the real pieces, {comparison.n:,} phrases a row (red: off the floor)")
+    title = f"Distance from half of the real pieces, {comparison.n:,} phrases a row (*: off the floor)"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
     rows = [name for name in comparison.distances[0].rows if name != "real"]
     for name in ("", "floor", *rows):
-        table.add_column(name, justify="left" if not name else "right")
+        widest = max(map(len, name.split()), default=0)    # names break between words only
+        table.add_column(name, justify="right" if name else "left", min_width=widest or None)
     for distance in comparison.distances:
         cells = [_marked(_number(distance.rows[row].value), row in distance.off) for row in rows]
         table.add_row(distance.name, _range(distance.rows["real"]), *cells)
@@ -237,10 +251,10 @@ def _distance_table(comparison: Comparison) -> Table:
 
 
 def _range(estimate: Estimate) -> str:
-    return f"{estimate.low:.2g} to {estimate.high:.2g}"
+    return f"{estimate.low:.2g}–{estimate.high:.2g}"
 
 
-def _statistics_table(found: Evaluation, kinds: set[str]) -> Table:
+def _statistics_table(found: Evaluation, kinds: set[str], width: int) -> Table:
     """Statistics by track, or by pair: the data's, and the generated music's."""
     names = [track["name"] for track in found.spec["tracks"]]
     is_pair = "pair" in kinds
@@ -250,22 +264,32 @@ def _statistics_table(found: Evaluation, kinds: set[str]) -> Table:
             by_name.setdefault(row.name, {})[row.column] = row
     chosen = {name: rows for name, rows in by_name.items() if any(" - " in c and c not in names for c in rows) == is_pair}
     columns = [c for c in dict.fromkeys(column for rows in chosen.values() for column in rows) if c != ALL] + [ALL]
-    table = Table("", *map(escape, columns), title=f"{'Pairs of tracks' if is_pair else 'Tracks'}: data / generated (red: off)")
-    for name, rows in chosen.items():
-        cells = []
-        for column in columns:
-            row = rows.get(column)
-            text = "" if row is None else f"{_number(row.real.value)} / {_number(row.generated.value)}"
-            cells.append(_marked(text, row is not None and row.excess["generated"] > 1))
-        table.add_row(name, *cells)
+    title = f"{'Pairs of tracks' if is_pair else 'Tracks'}: data / generated (*: off)"
+    heads, lines = (list(chosen), columns) if is_pair else (columns, list(chosen))    # pairs are many, their statistics few
+    between = " / " if _NAME + _CELL * len(heads) <= width else " /\n"
+    cells = {(name, column): _both(rows.get(column), between) for name, rows in chosen.items() for column in columns}
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    for head in ("", *heads):
+        table.add_column(escape(head), min_width=max(map(len, head.split()), default=_NAME))
+    for line in lines:
+        table.add_row(escape(line), *(cells[(head, line) if is_pair else (line, head)] for head in heads))
     return table
+
+
+def _both(row: StatisticRow | None, between: str) -> str:
+    if row is None:
+        return ""
+    return _marked(f"{_number(row.real.value)}{between}{_number(row.generated.value)}", row.excess["generated"] > 1)
 
 
 def _papers_table(found: Evaluation, released: bool) -> Table:
     """The papers' columns as rows, which fit a terminal."""
     papers = found.papers_released if released else found.papers
     title = "As the papers report" + (", with the faults of the released code" if released else "")
-    table = Table("", *papers.rows, title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("", no_wrap=True)
+    for row in papers.rows:
+        table.add_column(row, min_width=max(map(len, row.split())))
     for (group, column), values in zip(papers.columns, zip(*papers.rows.values())):
         table.add_row(f"{group} {escape(column)}", *map(_number, values))
     return table
@@ -299,7 +323,7 @@ def _condition_lines(found: Evaluation) -> list[str]:
 
 
 def _marked(text: str, is_off: bool) -> str:
-    return f"[red]{text}[/]" if is_off else text
+    return f"[red]{text}*[/]" if is_off else text
 
 
 def _number(value: float) -> str:

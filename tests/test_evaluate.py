@@ -85,6 +85,7 @@ MISTAKES = [
     (["--real", "nowhere"], "--real: no folder 'nowhere', and no embedded data set of that name; there are freedoom"),
     (["--generated", "nowhere"], "--generated: no file or folder nowhere"),
     (["--train", "nowhere"], "--train: no folder 'nowhere'"),
+    (["--out", __file__], "test_evaluate.py is no folder"),
     (["--n", "0"], "--n must be at least 1: got 0"),
     (["--bars", "0"], "--bars must be at least 1: got 0"),
     (["--bars", "1000"], "--real: no phrases of 1000 bars in which 1 track sounds"),

@@ -20,6 +20,8 @@ from musegan.evaluation.splits import choose
 from musegan.metrics.condition import ConditionTest, condition_test
 
 FEW_PIECES = 20    # real ones; below, floors are wide
+FEW_PHRASES = 100    # of each row
+MANY_COPIES = 0.05    # of the phrases of a side
 _MAX_CONDITION = 2000    # phrases of each side
 
 Say = Callable[[str], None]
@@ -95,7 +97,7 @@ def evaluate(
         spec=dataclasses.asdict(spec),
         n_bars=real.n_bars,
         sides={name: Side((sources or {}).get(name, ""), len(c), c.n_pieces) for name, c in corpora.items()},
-        warnings=_warnings(corpora, comparison),
+        warnings=_warnings(corpora, comparison, found),
         comparison=comparison,
         originality=found,
         papers=paper_table(comparison),
@@ -126,7 +128,7 @@ def _fit(corpus: Corpus, track: int, seed: int) -> ConditionTest:
     return condition_test(corpus.take(chosen).unpacked(), corpus.spec, track)
 
 
-def _warnings(corpora: dict[str, Corpus], comparison: Comparison) -> list[str]:
+def _warnings(corpora: dict[str, Corpus], comparison: Comparison, original: Originality) -> list[str]:
     found = []
     n_pieces, n = corpora["real"].n_pieces, len(corpora["generated"])
     if n_pieces < FEW_PIECES:
@@ -137,4 +139,13 @@ def _warnings(corpora: dict[str, Corpus], comparison: Comparison) -> list[str]:
         )
     if corpora["generated"].n_pieces < n / 2:
         found.append("generated phrases overlap or come from few pieces: their intervals are wider than their number says")
+    if comparison.n < FEW_PHRASES:
+        found.append(f"only {comparison.n} phrases of each row are compared: floors are wide, and little can be told from real")
+    kind = "training" if original.corpus == "train" else "real"
+    if original.copied > original.copied_real + MANY_COPIES:
+        found.append(f"{original.copied:.0%} of the generated phrases are copies of {kind} ones: being close to the data is no merit")
+    if original.corpus == "train" and original.copied_real > MANY_COPIES:
+        found.append(
+            f"{original.copied_real:.0%} of the real phrases are copies of training ones: what is new to the model is not known"
+        )
     return found

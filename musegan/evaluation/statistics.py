@@ -55,14 +55,14 @@ def statistics(spec: RollSpec, n_bars: int, with_released: bool = False) -> list
         Statistic("scale", tracks.scale_consistency, "track", "share", "notes in the scale that fits the track best"),
         Statistic("pitch class entropy", tracks.pitch_class_entropy, "track", "bits", "how evenly pitch classes are used"),
         Statistic("joint scale", tracks.joint_scale_consistency, ALL, "share", "notes in the scale that fits all tracks best"),
-        Statistic("joint pitch class entropy", tracks.joint_pitch_class_entropy, ALL, "bits", "the same of all tracks together"),
+        Statistic("joint pitch class entropy", tracks.joint_pitch_class_entropy, ALL, "bits", "how evenly all tracks together use pitch classes"),
         Statistic("drum pattern", tracks.drum_pattern_rate, "track", "share",
                   f"drum notes on {'sixteenths' if divisions == 4 else 'eighths' if divisions == 2 else 'quarters'}"),
         Statistic("kick on 1", tracks.kick_on_first_beat, "track", "share", "bars with drums that begin with the bass drum"),
         Statistic("snare on 2 and 4", tracks.snare_on_even_beats, "track", "share", "even beats with a snare drum"),
         Statistic("tonal distance", pairs.tonal_distance, "pitched pair", "", "between tonal centroids of a beat"),
         Statistic("tonal distance, shuffled", partial(pairs.tonal_distance, shuffled=True), "pitched pair", "",
-                  "the same with another phrase's track"),
+                  "between a track and another phrase's other track"),
         Statistic("onset coincidence", pairs.onset_coincidence, "pair", "share", "steps with starts in both, of those in either"),
         Statistic("chord tones", pairs.chord_tone_rate, "track", "share", "pitch classes that fit the other tracks' chord"),
         *(
@@ -74,7 +74,7 @@ def statistics(spec: RollSpec, n_bars: int, with_released: bool = False) -> list
         Statistic("held over", structure.held_over_rate, "track", "share", "bar lines that a note is held across"),
         Statistic("leap at bar lines", structure.leap_at_bar_lines, "track", "semitones", "from the last note to the next bar's first"),
         Statistic("leap at bar lines, shuffled", partial(structure.leap_at_bar_lines, shuffled=True), "track", "semitones",
-                  "to the bars that do not follow"),
+                  "from the last note to the first of bars that do not follow"),
         Statistic("leap within bars", structure.leap_within_bars, "track", "semitones", "from note to note"),
     ]    # fmt: skip
     if with_released:

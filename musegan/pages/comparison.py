@@ -13,14 +13,14 @@ from musegan.evaluation.statistics import ALL, RATIOS, statistics
 from musegan.metrics.histograms import FAMILIES
 from musegan.pages.bins import TITLES, bins
 from musegan.pages.html import Cell, plural, table, text
-from musegan.pages.marks import Lane, Mark, Scale, lanes_chart, overlay_chart, scale_of
+from musegan.pages.marks import WIDE_LABEL, Lane, Mark, Scale, lanes_chart, overlay_chart, scale_of
 from musegan.roll import RollSpec
 
 RELEASED = "released: "    # how names of the released code's statistics begin
 MIN_SHARE = 0.005    # below it on both sides, a chord type is left out of its chart
 N_STRONGEST = 3    # measures that are named of each naive row
 _MEASURES = {
-    "DIST": "All histograms together",
+    "DIST": "DIST, all histograms",
     "Fréchet": "Fréchet distance",
     "precision": "Precision",
     "recall": "Recall",
@@ -76,6 +76,12 @@ def giveaways(comparison: Comparison) -> list[StatisticRow]:
         (row for row in comparison.statistics if row.excess[GENERATED] > 1 and not row.name.startswith(RELEASED)),
         key=lambda row: -row.excess[GENERATED],
     )
+
+
+def replayed(row: StatisticRow) -> float:
+    """How many times the floor training phrases lie off by themselves; 0 where they lie within it."""
+    excess = row.excess.get(naive.REPLAY, 0.0)
+    return excess if excess > 1 else 0.0
 
 
 def n_statistics(comparison: Comparison) -> int:
@@ -228,7 +234,7 @@ def _named_chart(title: str, caption: str, row: HistogramRow, names: list[str], 
             bar, dot = Estimate(real, 0.0, real), Estimate(generated, generated, generated)
             marks = [Mark("data", bar, label), Mark("gen", dot, label)]
             lanes.append(Lane(names[i], marks, number(generated, "share"), is_off))
-    scale = scale_of([0.0, *row.real, *row.generated])
+    scale = scale_of([0.0, *row.real, *row.generated])._replace(label=WIDE_LABEL)
     return lanes_chart(title, f"{caption}. Those of {MIN_SHARE:.1%} and more", lanes, scale, _tick(scale, "share"))
 
 

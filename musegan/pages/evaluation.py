@@ -34,9 +34,11 @@ nav { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; margin: 0.8rem 0; font-s
 .alert.mild { border-color: var(--naive); } .findings li { margin: 0.25rem 0; }
 .findings b i { font-style: normal; color: var(--off); }
 .lead { max-width: 46rem; } figure { justify-content: flex-start; } td.off { color: var(--off); font-weight: 600; }
+td:first-child { min-width: 8.5rem; }
+@media (max-width: 40rem) { th, td { padding: 0.25rem 0.45rem; } td:first-child { min-width: 5rem; } }
 .numbers td:not(:first-child), .numbers th:not(:first-child) { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
-td:first-child { min-width: 8.5rem; } .numbers th[colspan]:not([colspan="1"]) { text-align: center; }
+th, td { overflow-wrap: break-word; } .numbers th[colspan]:not([colspan="1"]) { text-align: center; }
 .pair { display: grid; gap: 0.7rem; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   margin: 0.7rem 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; font-size: 0.86rem; color: var(--soft);
@@ -130,7 +132,8 @@ _GUIDE = """
 How to read this: no two halves of the data are alike, and the <b>floor</b> is how far they lie apart. What lies
 within the floor is as close as a perfect model could be. <b>Naive rows</b> are real phrases that were spoilt in one
 way each, and show what a number can see: one that does not tell a naive row from the data says nothing about what was
-spoilt in it. Intervals hold 95 of 100 draws of other pieces."""
+spoilt in it. <b>Replay</b> takes training phrases: where it is off too, the training pieces differ from the real ones,
+and a model that learned them well does as well. Intervals hold 95 of 100 draws of other pieces."""
 _DISTANCES = """
 How far each row lies from half of the real pieces, always with as many phrases. The grey area is what real phrases
 get: a row within it cannot be told from them by this measure."""
@@ -191,6 +194,7 @@ def _giveaway(row: StatisticRow) -> str:
     return (
         f"<b>{text(track)}: {text(row.name)}</b> ({text(row.meaning)}) is {own}, {where} than the data's {real}: "
         f"<b><i>{times(row.excess[GENERATED])}</i></b> the floor"
+        + (f", where training phrases are at {times(replay)} themselves" if (replay := compared.replayed(row)) else "")
     )
 
 
@@ -283,7 +287,8 @@ def _condition(evaluation: Evaluation) -> str:
 
 def _naive(evaluation: Evaluation) -> str:
     replay = (
-        f"Of {naive.REPLAY}, no such measure needs to say anything: only the share of copies, under originality, tells "
-        f"music that was learned by heart. Of the generated phrases {percent(evaluation.originality.copied)} are copies."
+        f"Of {naive.REPLAY}, no such measure needs to say anything (where one does, training pieces differ from the real "
+        f"ones): only the share of copies, under originality, tells music that was learned by heart. Of the "
+        f"generated phrases {percent(evaluation.originality.copied)} are copies."
     )
     return _lead(_NAIVE) + compared.naive_table(evaluation.comparison) + _lead(replay)

@@ -12,9 +12,10 @@ from musegan.pages.html import text
 
 _WIDTH = 320    # of a chart, in its own units
 _LABEL, _TEXT = 88, 48    # of it, for what stands on the left and on the right
+WIDE_LABEL = 140    # on the left, for long names
 _LANE, _AXIS = 20, 20    # height of a lane and of the axis
 _LOG_FROM = 12    # times the smallest number that the largest must be for a logarithmic axis
-_LETTERS = 16    # of a label that fit
+_LETTER = 5.5    # width of a label's letters
 _HISTOGRAM = (108, 6, 18)    # height, of which above and below the bars
 STYLE = """
 :root { --data: #aeb6bf; --gen: #1f63c6; --off: #c22f45; --naive: #8a6d3b; }
@@ -36,6 +37,8 @@ class Scale(NamedTuple):
     low: float
     high: float
     is_log: bool
+    label: float = _LABEL
+    """Room on the left of it."""
 
     def at(self, value: float) -> float:
         """Where a number lies, 0 to 1 from the lower to the upper end; beyond the ends at the ends."""
@@ -110,7 +113,7 @@ def lanes_chart(
         band: an interval that goes through all lanes.
     """
     base = 4 + _LANE * len(lanes)
-    drawn = [f'<line x1="{_LABEL}" y1="{base}" x2="{_WIDTH - _TEXT}" y2="{base}"/>']
+    drawn = [f'<line x1="{scale.label}" y1="{base}" x2="{_WIDTH - _TEXT}" y2="{base}"/>']
     drawn += [_band(band, scale, 2, base - 2)] if band is not None else []
     for tick in scale.ticks():
         x = _x(scale, tick)
@@ -128,7 +131,8 @@ def lanes_chart(
 
 def _lane(lane: Lane, scale: Scale, y: float) -> str:
     drawn = [_mark(mark, scale, y, lane.is_off) for mark in lane.marks]
-    short = lane.label if len(lane.label) <= _LETTERS else lane.label[: _LETTERS - 1] + "…"
+    most = int(scale.label / _LETTER)
+    short = lane.label if len(lane.label) <= most else lane.label[: most - 1] + "…"
     strong = ' class="strong"' if lane.is_strong else ""
     off = ' class="off"' if lane.is_off else strong
     return (
@@ -173,7 +177,7 @@ def _band(mark: Mark, scale: Scale, top: float, foot: float) -> str:
 
 
 def _x(scale: Scale, value: float) -> float:
-    left, right = _LABEL + 5, _WIDTH - _TEXT - 5
+    left, right = scale.label + 5, _WIDTH - _TEXT - 5
     return left + (right - left) * scale.at(value)
 
 

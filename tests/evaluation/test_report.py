@@ -74,6 +74,16 @@ def test_few_pieces_and_few_phrases_are_warned_of():
     assert any("10 pieces only: floors are wide" in warning for warning in report.warnings)
     assert any("30 of 60 generated phrases" in warning for warning in report.warnings)
     assert any("come from few pieces" in warning for warning in report.warnings)
+    assert any("only 30 phrases of each row" in warning for warning in report.warnings)
+
+
+def test_copies_are_warned_of():
+    warnings = evaluate(scales(), scales(), train=scales()).warnings
+    assert any("100% of the real phrases are copies of training ones" in warning for warning in warnings)
+    assert not any("generated phrases are copies" in warning for warning in warnings)    # no more than the real ones
+    broken = scales(broken=True)
+    warnings = evaluate(scales(), broken, train=broken).warnings
+    assert any("100% of the generated phrases are copies of training ones" in warning for warning in warnings)
 
 
 def test_mistakes_are_one_line():

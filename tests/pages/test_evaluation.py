@@ -250,3 +250,5 @@ def test_a_sentence_names_where_and_which_way():
     assert evaluation._giveaway(row) == (
         "<b>bass: mean pitch</b> (register) is 48.2 (C3), higher than the data's 40.0 (E2): <b><i>4.1×</i></b> the floor"
     )
+    replayed = row._replace(excess={"generated": 4.1, "replay": 3.5})
+    assert evaluation._giveaway(replayed).endswith("the floor, where training phrases are at 3.5× themselves")
