@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from musegan.evaluation.songs import corpus_of_files
 from musegan.evaluation.statistics import ALL
 from musegan.files import atomic_write
 from musegan.models import CompactGenerator, load_generator
+from musegan.pages import comparison as compared
 from musegan.pages.evaluation import write_page
 from musegan.sampling import sample_packed
 from musegan.training.run_folder import RunFolder
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         except OSError as err:
             raise UserError(f"--out: cannot make {out}: {err.strerror}") from err
         with atomic_write(out / "evaluation.json") as temporary:
-            temporary.write_text(to_json(found), encoding="utf-8")
+            temporary.write_text(to_json(found), encoding="utf-8", errors="backslashreplace")    # names of files
         write_page(out / "evaluation.html", found, corpora["real"], generated, corpora.get("train"))
     if settings is not None and "train" not in corpora and settings.data.dataset == arguments.real:
         errors.print(
@@ -121,6 +123,9 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1: got {value}")
+    folder = next(each for each in (arguments.out, *arguments.out.absolute().parents) if each.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):    # said before the work, not after it
+        raise UserError(f"--out: cannot write to {arguments.out}: {folder} is no folder, or not yours to write to")
     if arguments.held_out is not None:
         if arguments.train is not None:
             raise UserError("--held-out takes the other pieces of --real as training data: leave --train out")
@@ -211,7 +216,7 @@ def _show(found: Evaluation, console: Console) -> None:
         console.print(_papers_table(found, released=True))
     for line in [*_original_lines(found), *_condition_lines(found)]:
         console.print(line, highlight=False)
-    giveaways = sorted((r for r in comparison.statistics if r.excess["generated"] > 1), key=lambda r: -r.excess["generated"])
+    giveaways = compared.giveaways(comparison)
     if giveaways:
         console.print("[bold]What tells it from the data most[/] (times the difference that two halves of the data stay within)")
         for row in giveaways[:_N_GIVEAWAYS]:

@@ -21,6 +21,8 @@ from musegan.metrics.condition import ConditionTest, condition_test
 
 FEW_PIECES = 20    # real ones; below, floors are wide
 _MAX_CONDITION = 2000    # phrases of each side
+_MAX_CONDITION_CELLS = 1 << 29    # of these, a byte each in both planes
+_MANY_COPIES = 0.5
 
 Say = Callable[[str], None]
 
@@ -95,7 +97,7 @@ def evaluate(
         spec=dataclasses.asdict(spec),
         n_bars=real.n_bars,
         sides={name: Side((sources or {}).get(name, ""), len(c), c.n_pieces) for name, c in corpora.items()},
-        warnings=_warnings(corpora, comparison),
+        warnings=_warnings(corpora, comparison, found),
         comparison=comparison,
         originality=found,
         papers=paper_table(comparison),
@@ -122,11 +124,13 @@ def _plain(value: Any) -> Any:
 
 
 def _fit(corpus: Corpus, track: int, seed: int) -> ConditionTest:
-    chosen = choose(torch.arange(len(corpus)), _MAX_CONDITION, seed, "condition")
+    n_cells = math.prod(corpus.roll.frame.shape[1:4]) * corpus.spec.n_pitches
+    most = min(_MAX_CONDITION, max(_MAX_CONDITION_CELLS // n_cells, 2))
+    chosen = choose(torch.arange(len(corpus)), most, seed, "condition")
     return condition_test(corpus.take(chosen).unpacked(), corpus.spec, track)
 
 
-def _warnings(corpora: dict[str, Corpus], comparison: Comparison) -> list[str]:
+def _warnings(corpora: dict[str, Corpus], comparison: Comparison, copies: Originality) -> list[str]:
     found = []
     n_pieces, n = corpora["real"].n_pieces, len(corpora["generated"])
     if n_pieces < FEW_PIECES:
@@ -137,4 +141,9 @@ def _warnings(corpora: dict[str, Corpus], comparison: Comparison) -> list[str]:
         )
     if corpora["generated"].n_pieces < n / 2:
         found.append("generated phrases overlap or come from few pieces: their intervals are wider than their number says")
+    if "train" in corpora and copies.copied_real > _MANY_COPIES:
+        found.append(
+            f"{copies.copied_real:.0%} of the real phrases are in the training data: real music that was not trained "
+            "on is needed, to see what copying and closeness mean"
+        )
     return found

@@ -211,7 +211,7 @@ def _histogram_chart(row: HistogramRow, spec: RollSpec) -> str:
     if math.isfinite(row.wasserstein):
         unit = f" {row.unit}" if row.unit else ""
         caption += f"; Wasserstein {number(row.wasserstein)}{unit}, floor {number(row.wasserstein_floor)}"
-    title = "All pitched tracks" if track == ALL else track
+    title = "All pitched tracks" if family == "chord type" else track
     is_off = distance.value > floor.high
     if not found.ticks:    # names that find no room under bars
         return _named_chart(title, caption, row, found.names, is_off)
