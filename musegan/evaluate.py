@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         except OSError as err:
             raise UserError(f"--out: cannot make {out}: {err.strerror}") from err
         with atomic_write(out / "evaluation.json") as temporary:
-            temporary.write_text(to_json(found), encoding="utf-8")
+            temporary.write_text(to_json(found), encoding="utf-8", errors="backslashreplace")    # names of files
         write_page(out / "evaluation.html", found, corpora["real"], generated, corpora.get("train"))
     if settings is not None and "train" not in corpora and settings.data.dataset == arguments.real:
         errors.print(
@@ -129,6 +130,9 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1: got {value}")
+    folder = next(each for each in (arguments.out, *arguments.out.absolute().parents) if each.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):    # said before the work, not after it
+        raise UserError(f"--out: cannot write to {arguments.out}: {folder} is no folder, or not yours to write to")
     if arguments.held_out is not None:
         if arguments.train is not None:
             raise UserError("--held-out takes the other pieces of --real as training data: leave --train out")

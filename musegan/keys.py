@@ -50,7 +50,8 @@ def shifts_of_weights(weights: Tensor) -> Tensor:
     major = torch.stack([profiles[0].roll(s) for s in range(12)])    # [12, 12]
     minor = torch.stack([profiles[1].roll(s + 9) for s in range(12)])    # [12, 12]
     fit = torch.maximum(weights @ major.T, weights @ minor.T)    # [N, 12]
-    shift = fit.argmax(1)
+    # A diminished seventh fits four keys alike: rounded, or its place in the batch would decide by the last bits.
+    shift = (fit / weights.sum(1, keepdim=True).clamp(min=1) * 1e9).round().argmax(1)
     shift = torch.where(shift > HIGHEST_SHIFT, shift - 12, shift)
     return torch.where(weights.sum(1) > 0, shift, 0)
 

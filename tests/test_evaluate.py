@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -93,6 +94,7 @@ MISTAKES = [
     (["--min-tracks", "0"], "--min-tracks must be at least 1: got 0"),
     (["--held-out", "1.5"], "--held-out must lie between 0 and 1: got 1.5"),
     (["--held-out", "0.2", "--train", "freedoom"], "--held-out takes the other pieces of --real as training data"),
+    (["--out", "/dev/null/out"], "--out: cannot write to /dev/null/out: /dev/null is no folder"),
     (["--max-phrases", "12"], "too few phrases to compare"),
     (["--condition", "flute"], "no track 'flute' to be the condition: there are drums, piano, guitar, bass, strings"),
 ]
@@ -125,3 +127,22 @@ def test_music_of_other_tracks_is_refused(songs_folder, tmp_path, capsys):
     options = ["--real", str(songs_folder), "--generated", str(tmp_path), "--bars", "2", "--out", str(tmp_path / "x")]
     assert cli.run(evaluate.main, options) == 1
     assert "none of its tracks is one of drums, piano, guitar, bass, strings" in capsys.readouterr().err
+
+
+def test_a_folder_whose_name_is_no_text(songs_folder, tmp_path):
+    folder = tmp_path / os.fsdecode(b"b\xe9")
+    folder.mkdir()
+    for i, phrase in enumerate(scales(12).unpacked().phrases()):
+        write_midi(folder / f"{i}.mid", phrase, RollSpec((Track("piano"), Track("bass", 33))))
+    options = "--real", songs_folder, "--generated", folder, "--bars", 2, "--seed", -(2**70)
+    assert call(*options, "--out", tmp_path / "out") == 0
+    assert read(tmp_path / "out")["sides"]["generated"]["source"] == str(folder)
+
+
+def test_what_tells_it_most_is_no_fault_of_the_released_code(songs_folder, tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    for i, phrase in enumerate(scales(30, broken=True).unpacked().phrases()):
+        write_midi(tmp_path / "a" / f"{i}.mid", phrase, RollSpec((Track("piano"), Track("bass", 33))))
+    options = "--real", songs_folder, "--generated", tmp_path / "a", "--bars", 2, "--released"
+    assert call(*options, "--out", tmp_path / "b") == 0
+    assert "What tells it" in (screen := capsys.readouterr().out) and "released: " not in screen

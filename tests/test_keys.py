@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musegan.keys import key_shifts, pitch_class_weights, transpose
+from musegan.keys import key_shifts, pitch_class_weights, shifts_of_weights, transpose
 from musegan.roll import PRESETS, Roll, RollSpec
 from tests.models.test_layout import random_roll
 
@@ -57,3 +57,14 @@ def test_there_and_back_cuts_only_what_left_the_range():
 def test_a_transposed_phrase_shifts_its_key():
     roll = Roll(phrase([60, 64, 67, 72]), phrase([60, 64, 67, 72]))
     assert key_shifts(transpose(roll, torch.tensor([4]), SPEC).frame, SPEC).tolist() == [4]
+
+
+@pytest.mark.parametrize("classes", [(0, 3, 6, 9), (0, 4, 8), (0, 6), range(0, 12, 2)])
+def test_the_key_of_a_chord_that_fits_several_does_not_depend_on_its_place(classes):
+    weights = torch.zeros(1, 12)
+    weights[0, list(classes)] = 7
+    others = torch.randint(50, (17, 12), generator=torch.Generator().manual_seed(0)).float()
+    alone = shifts_of_weights(weights)
+    for n in range(1, 17):
+        assert shifts_of_weights(torch.cat([others[:n], weights]))[-1] == alone
+        assert shifts_of_weights(torch.cat([weights, others[:n]]))[0] == alone

@@ -20,7 +20,7 @@ from musegan.evaluation import naive
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.features import Scaling, features
 from musegan.evaluation.splits import Splits, choose, split, weights
-from musegan.evaluation.statistics import RATIOS, Measured, column_names, flagged, measure, measure_chunks, statistics, values_by_name
+from musegan.evaluation.statistics import ALL, RATIOS, Measured, column_names, flagged, measure, measure_chunks, statistics, values_by_name
 from musegan.metrics.histograms import ORDERED, bin_widths, distance, family_distances, total_variation, wasserstein
 from musegan.metrics.music import Tally
 from musegan.metrics.vectors import Neighbours, classifier_auc, frechet_distance, neighbours
@@ -29,10 +29,12 @@ from musegan.seeding import derived_seed, generator_for
 
 REAL, GENERATED = "real", "generated"
 MAX_POINTS = 1000    # of each side, for measures whose cost grows with the square
+MAX_REPLAY = 20_000    # phrases of the training data that are measured
 N_VECTOR_SPLITS = 20
 N_CLASSIFIER_SPLITS = 3
 N_BOOTSTRAP = 500
 _TAIL = 0.025    # of each side of an interval
+_ROUNDING = 1e-6    # relative
 
 Say = Callable[[str], None]
 
@@ -219,6 +221,9 @@ def _naive_rows(
     if train is None:
         return rows | {naive.REPLAY: floor}
     say(f"measuring: {naive.REPLAY}")
+    if len(train) > MAX_REPLAY:    # no split takes more than half of the real phrases
+        most = max(MAX_REPLAY, 2 * splits.n)
+        train = train.take(choose(torch.arange(len(train)), most, seed, "replayed"))
     index = _drawn(train, splits, seed, naive.REPLAY)
     return rows | {naive.REPLAY: _take(measure(train, released), train.piece, index, scaling, seed, naive.REPLAY)}
 
@@ -233,8 +238,9 @@ def _take(
     measured: Measured, piece: Tensor, chosen: Tensor, scaling: Scaling, seed: int, name: str, first_split: int = 0
 ) -> Taken:
     """Sums over the phrases that each split takes: [S, n] indices, or [S, N] bool."""
-    selection = chosen.float() if chosen.dtype == torch.bool else weights(chosen, len(piece))
-    tallies = {name: Tally(*((selection @ part).double() for part in tally)) for name, tally in measured.tallies.items()}
+    # In double precision: a floor may be a millionth of what is added up.
+    selection = chosen.double() if chosen.dtype == torch.bool else weights(chosen, len(piece))
+    tallies = {name: Tally(*(selection @ part.double() for part in tally)) for name, tally in measured.tallies.items()}
     vectors = features(measured)
     points, pieces = [], []
     for s, row in enumerate(selection[:N_VECTOR_SPLITS], first_split):
@@ -272,7 +278,7 @@ def _statistics(
     second = halves.values()
     values = {name: row.values() for name, row in rows.items()}    # [S, columns]
     differences = {
-        name: {key: (each - second[key][: len(each)]).abs() for key, each in found.items()} for name, found in values.items()
+        name: {key: _apart(each, second[key][: len(each)]) for key, each in found.items()} for name, found in values.items()
     }
     sides = ((REAL, real), (GENERATED, generated))
     whole = [_with_ratios({key: tally.value() for key, tally in measured[name].tallies.items()}) for name, _ in sides]
@@ -283,19 +289,29 @@ def _statistics(
         described[name] = described[part]._replace(name=name, unit="", meaning=meaning)
     found = []
     for name, statistic in described.items():
+        own: list[StatisticRow] = []
         for c, column in enumerate(column_names(statistic.columns, real.spec)):
+            if column == ALL and len(own) == 1:
+                continue    # of one track or pair, and the same
             estimates = [
                 Estimate(float(value[name][c]), *_interval(draws[name][:, c])) for value, draws in zip(whole, spread)
             ]
             if all(math.isnan(estimate.value) for estimate in estimates):
                 continue    # no such thing: pitch classes of drums
             floor = float(differences[REAL][name][:, c].nanquantile(1 - _TAIL))
-            found.append(StatisticRow(
+            own.append(StatisticRow(
                 name, column, statistic.unit, statistic.meaning, *estimates, floor,
                 {row: _over(float(differences[row][name][:, c].nanmedian()), floor) for row in rows if row != REAL},
                 {row: float(values[row][name][:, c].nanmedian()) for row in rows if row in naive.ROWS},
             ))    # fmt: skip
+        found += own
     return found
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    """Differences; 0 for what single phrases' float32 numbers cannot tell, or a floor would be made of their rounding."""
+    difference = (a - b).abs()
+    return difference.masked_fill(difference <= _ROUNDING * b.abs(), 0.0)
 
 
 def _over(difference: float, limit: float) -> float:
@@ -311,13 +327,13 @@ def _bootstrap(measured: Measured, piece: Tensor, seed: int) -> dict[str, Tensor
     """Each statistic of `N_BOOTSTRAP` draws of as many pieces: [R, columns]."""
     _, number = piece.unique(return_inverse=True)
     n_pieces = int(number.max()) + 1
-    times = torch.zeros(N_BOOTSTRAP, n_pieces)
+    times = torch.zeros(N_BOOTSTRAP, n_pieces, dtype=torch.float64)
     for r, row in enumerate(times):
         row += torch.bincount(torch.randint(n_pieces, (n_pieces,), generator=generator_for(seed, r)), minlength=n_pieces)
     values = {}
     for name, tally in measured.tallies.items():
-        total, count = (torch.zeros(n_pieces, part.shape[1]).index_add_(0, number, part) for part in tally)
-        values[name] = (times @ total).double() / (times @ count)
+        total, count = (times.new_zeros(n_pieces, part.shape[1]).index_add_(0, number, part.double()) for part in tally)
+        values[name] = (times @ total) / (times @ count)
     return _with_ratios(values)
 
 

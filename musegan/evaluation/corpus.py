@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from musegan.roll import Roll, RollSpec, check_roll
 from musegan.seeding import generator_for
 
 CHUNK = 256    # phrases looked at together
+MAX_CHUNK_CELLS = 1 << 26    # of these; unpacked, with a number for each cell, 256 MB
 Progress = Callable[[int, int], None]
 
 
@@ -66,6 +68,8 @@ class Corpus:
                 plane[n : n + len(enough)] = read[enough]
             kept[n : n + len(enough)] = piece[rows[enough]]
             n += len(enough)
+            if n == most:
+                break    # of a large data set, the rest need not be read
         return cls(planes.map(lambda plane: plane[:n]), kept[:n], dataset.spec)
 
     @classmethod
@@ -102,9 +106,11 @@ class Corpus:
         return self.roll.map(lambda plane: unpack(plane, self.spec.n_pitches))
 
     def chunks(self) -> Iterator[Corpus]:
-        """The phrases, `CHUNK` at a time."""
-        for first in range(0, len(self), CHUNK):
-            yield self.take(slice(first, first + CHUNK))
+        """The phrases, `CHUNK` at a time; fewer where they are large."""
+        n_cells = math.prod(self.roll.frame.shape[1:4]) * self.spec.n_pitches
+        size = min(CHUNK, max(MAX_CHUNK_CELLS // n_cells, 1))
+        for first in range(0, len(self), size):
+            yield self.take(slice(first, first + size))
 
 
 def _read(dataset: PackedDataset, plane: str, starts: Tensor, n_bars: int) -> Tensor:

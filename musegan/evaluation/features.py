@@ -33,7 +33,8 @@ class Scaling:
         n = known.sum(0).clamp(min=1)
         self._mean = reference.where(known, 0).sum(0) / n
         self._deviation = ((reference - self._mean) ** 2).where(known, 0).sum(0).div(n).sqrt()
-        self._kept = self._deviation > 1e-9
+        # Of features that vary by rounding alone (float32), any difference would be millions of deviations.
+        self._kept = self._deviation > 1e-6 * self._mean.abs().clamp(min=1)
 
     def __call__(self, features: Tensor) -> np.ndarray:
         scaled = (features - self._mean)[:, self._kept] / self._deviation[self._kept]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from musegan.metrics.originality import Index, Nearest, near_duplicates
 MAX_QUERIES = 1000    # phrases of each side that are looked for
 MAX_MELODIES = 150    # of each track and side that are looked for
 MAX_CORPUS_MELODIES = 1000    # among which
+LONG_MELODY = 128    # notes; of longer ones fewer are looked for, as warping takes time by the square of the length
 N_SHOWN = 4    # pairs of the most similar phrases
 
 Say = Callable[[str], None]
@@ -67,7 +69,7 @@ class Originality(NamedTuple):
     """Share of the generated phrases that have a similarity of 0.9 or more."""
     copied_real: float
     duplicates: float
-    """Share of the generated phrases that are so similar to another generated one."""
+    """Share of the generated phrases that are so similar to another generated one, among as many phrases of either side."""
     duplicates_real: float
     """Share of the real phrases that are so similar to one of another real piece."""
     closest: list[Pair]
@@ -93,12 +95,9 @@ def originality(
     same = real_queries.piece if train is None else None    # a real phrase is not compared with its own piece
     nearest, nearest_real = index.nearest(_music(queries)), index.nearest(_music(real_queries), same)
     say("looking for duplicates")
-    own = Index.of((_music(part) for part in generated.chunks()), generated.piece)
-    duplicates = own.nearest(_music(queries), queries.piece)
-    duplicates_real = nearest_real
-    if train is not None:
-        among_real = Index.of((_music(part) for part in real.chunks()), real.piece)
-        duplicates_real = among_real.nearest(_music(real_queries), real_queries.piece)
+    n = min(len(generated), len(real))    # the more phrases, the likelier has one its like
+    duplicates = _duplicates(generated, n, seed, "generated")
+    duplicates_real = _duplicates(real, n, seed, "real")
     say("warping melodies")
     return Originality(
         corpus="real" if train is None else "train",
@@ -107,11 +106,19 @@ def originality(
         real=_similarities(nearest_real),
         copied=near_duplicates(nearest),
         copied_real=near_duplicates(nearest_real),
-        duplicates=near_duplicates(duplicates),
-        duplicates_real=near_duplicates(duplicates_real),
+        duplicates=duplicates,
+        duplicates_real=duplicates_real,
         closest=_closest(nearest, chosen),
         melodies=_melodies(real, generated, corpus, train is None, seed),
     )
+
+
+def _duplicates(side: Corpus, n: int, seed: int, name: str) -> float:
+    """Of `n` phrases, the share that is as similar as copies are to another of them, of another piece."""
+    among = side.take(choose(torch.arange(len(side)), n, seed, "duplicates", name))
+    queries = among.take(choose(torch.arange(n), MAX_QUERIES, seed, "duplicate queries", name))
+    index = Index.of((_music(part) for part in among.chunks()), among.piece)
+    return near_duplicates(index.nearest(_music(queries), queries.piece))
 
 
 def _music(corpus: Corpus) -> Music:
@@ -138,6 +145,12 @@ def _closest(nearest: Nearest, chosen: Tensor) -> list[Pair]:
     ]
 
 
+def _share_of_melodies(corpus: list[np.ndarray]) -> float:
+    """Which share of the melodies to take on both sides, so that long ones take no more time than those of `LONG_MELODY`."""
+    squares = [len(melody) ** 2 for melody in corpus]
+    return min(1.0, LONG_MELODY / max(sum(squares) / max(len(squares), 1), 1.0) ** 0.5)
+
+
 def _melodies(real: Corpus, generated: Corpus, corpus: Corpus, same: bool, seed: int) -> list[MelodyRow]:
     """Of each pitched track. Where the corpus is the real music, a real melody is not compared with its own piece."""
     rows = []
@@ -151,6 +164,11 @@ def _melodies(real: Corpus, generated: Corpus, corpus: Corpus, same: bool, seed:
             sounds = torch.nonzero(side.roll.frame[:, k].flatten(1).any(1)).squeeze(1)
             part = side.take(choose(sounds, most, seed, "melodies", name, k))
             music[name], piece[name] = melodies(_music(part), k), part.piece
+        share = _share_of_melodies(music["corpus"])
+        if share < 1:    # phrases are in random order
+            for name, found in music.items():
+                n = max(int(share * len(found)), 1)
+                music[name], piece[name] = found[:n], piece[name][:n]
         found = nearest_melody(music["generated"], music["corpus"], seed=seed)
         groups = (piece["real"], piece["corpus"]) if same else (None, None)
         found_real = nearest_melody(music["real"], music["corpus"], *groups, seed=seed)

@@ -23,6 +23,7 @@ FEW_PIECES = 20    # real ones; below, floors are wide
 FEW_PHRASES = 100    # of each row
 MANY_COPIES = 0.05    # of the phrases of a side
 _MAX_CONDITION = 2000    # phrases of each side
+_MAX_CONDITION_CELLS = 1 << 29    # of these, a byte each in both planes
 
 Say = Callable[[str], None]
 
@@ -124,7 +125,9 @@ def _plain(value: Any) -> Any:
 
 
 def _fit(corpus: Corpus, track: int, seed: int) -> ConditionTest:
-    chosen = choose(torch.arange(len(corpus)), _MAX_CONDITION, seed, "condition")
+    n_cells = math.prod(corpus.roll.frame.shape[1:4]) * corpus.spec.n_pitches
+    most = min(_MAX_CONDITION, max(_MAX_CONDITION_CELLS // n_cells, 2))
+    chosen = choose(torch.arange(len(corpus)), most, seed, "condition")
     return condition_test(corpus.take(chosen).unpacked(), corpus.spec, track)
 
 

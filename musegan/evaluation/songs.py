@@ -46,24 +46,51 @@ def corpus_of_files(
     sources = find_sources([path])
     midi = [source for source in sources if source.suffix in MIDI_SUFFIXES]
     sources = midi or sources
-    rolls: list[Roll] = []
-    pieces: list[int] = []
+    drawn = _Draw(limit, seed)
     rejected: dict[str, str] = {}
     for i, source in enumerate(sources):
         try:
             for roll in _phrases(source, spec, n_bars):
-                rolls.append(roll)
-                pieces += [i] * len(roll.frame)
+                drawn.add(roll, i)
         except SongError as err:
             rejected[source.name] = str(err)
         if progress is not None:
             progress(i + 1, len(sources))
-    if not pieces:
+    roll, pieces = drawn.result()
+    if not len(pieces):
         reason = next(iter(rejected.values()), f"no {n_bars} bars in a row of {spec.beats_per_bar}/{spec.beat_unit}")
         raise UserError(f"no phrases of {n_bars} bars in {path}: {reason}")
-    corpus = Corpus(Roll(*(torch.cat(planes) for planes in zip(*rolls))), torch.tensor(pieces), spec)
-    order = torch.randperm(len(corpus), generator=generator_for(seed, "corpus"))
-    return corpus.take(order[:limit]), rejected
+    return Corpus(roll, pieces, spec), rejected
+
+
+class _Draw:
+    """At most so many phrases, drawn at random of all that are added, in random order; never holds many more."""
+
+    def __init__(self, limit: int | None, seed: int):
+        self._limit, self._seed = limit, seed
+        self._parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []    # keys, pieces, planes
+        self._n = self._n_added = 0
+
+    def add(self, roll: Roll, piece: int) -> None:
+        n = len(roll.frame)
+        keys = torch.rand(n, dtype=torch.float64, generator=generator_for(self._seed, "corpus", self._n_added))
+        self._parts.append((keys, torch.full((n,), piece), *roll))
+        self._n, self._n_added = self._n + n, self._n_added + n
+        if self._limit is not None and self._n > 2 * self._limit:
+            self._prune()
+
+    def result(self) -> tuple[Roll | None, Tensor]:
+        if not self._n:
+            return None, torch.empty(0, dtype=torch.int64)
+        self._prune()
+        _, pieces, *planes = self._parts[0]
+        return Roll(*planes), pieces
+
+    def _prune(self) -> None:
+        """Keeps the phrases of the lowest keys."""
+        joined = [torch.cat(part) for part in zip(*self._parts)]
+        order = joined[0].argsort(stable=True)[: self._limit]
+        self._parts, self._n = [tuple(part[order] for part in joined)], len(order)
 
 
 def preset_for(song: Song, spec: RollSpec) -> Preset:

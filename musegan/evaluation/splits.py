@@ -67,5 +67,5 @@ def choose(index: Tensor, n: int, seed: int, *purpose: str | int) -> Tensor:
 
 
 def weights(index: Tensor, size: int) -> Tensor:
-    """[S, size] float32, 1 where an index of [S, n] points."""
-    return torch.zeros(len(index), size).scatter_(1, index, 1.0)
+    """[S, size] float64, 1 where an index of [S, n] points."""
+    return torch.zeros(len(index), size, dtype=torch.float64).scatter_(1, index, 1.0)

@@ -97,8 +97,8 @@ RATIOS = {
 
 
 def column_names(columns: Columns, spec: RollSpec) -> list[str]:
-    """What a statistic's columns are called, that of all together included."""
-    names = [track.name for track in spec.tracks]
+    """What a statistic's columns are called, that of all together included; a track of that name is told from it."""
+    names = [f"{ALL} (track)" if track.name == ALL else track.name for track in spec.tracks]
     match columns:
         case "track":
             return [*names, ALL]
@@ -117,7 +117,7 @@ class Measured(NamedTuple):
     columns: dict[str, list[str]]
     """Names of these columns."""
     histograms: dict[str, Tensor]
-    """By name as in `musegan.metrics.histograms`: [N, bins] int16."""
+    """By name as in `musegan.metrics.histograms`: [N, bins] int16, or int32 where it must be."""
 
     def counts(self, weights: Tensor | None = None) -> dict[str, Tensor]:
         """Histograms over the phrases: [bins] float64, or [R, bins] for weights [R, N]."""
@@ -156,7 +156,9 @@ def measure_chunks(chunks: Iterable[Corpus], n: int, with_released: bool = False
         for name, counts in histograms(music).items():
             if name not in counted:
                 counted[name] = torch.empty(n, counts.shape[1], dtype=torch.int16)
-            counted[name][rows] = counts.short()
+            if counts.max() > torch.iinfo(counted[name].dtype).max:    # long phrases that are full of notes
+                counted[name] = counted[name].int()
+            counted[name][rows] = counts
         first += len(corpus)
     if first == 0 or first != n:
         raise ValueError(f"expected {n} phrases, one at least: got {first}")

@@ -41,10 +41,10 @@ def frechet_distance(generated: np.ndarray, real: np.ndarray) -> float:
     Args:
         generated, real: [n, D] and [m, D].
     Returns:
-        0 or more; NaN where a set has fewer than two points.
+        0 or more; NaN where a set has fewer than two points, or points have no features.
     Source: Dowson and Landau 1982; Heusel et al. 2017.
     """
-    if min(len(generated), len(real)) < 2:
+    if min(len(generated), len(real)) < 2 or not generated.shape[1]:
         return float("nan")
     means = generated.mean(0) - real.mean(0)
     first, second = np.cov(generated.T, ddof=1).reshape(2 * means.shape), np.cov(real.T, ddof=1).reshape(2 * means.shape)
@@ -67,9 +67,11 @@ def neighbours(
         generated_groups, real_groups: [n] and [m], pieces.
         k: 1 or more.
     Returns:
-        NaN where a point has fewer than k others of other pieces in its set.
+        NaN where a point has fewer than k others of other pieces in its set, or points have no features.
     Source: Kynkäänniemi et al. 2019; Naeem et al. 2020.
     """
+    if not generated.shape[1]:
+        return Neighbours(*[float("nan")] * 4)
     real_reach, generated_reach = _reach(real, real_groups, k), _reach(generated, generated_groups, k)
     if not (np.isfinite(real_reach).all() and np.isfinite(generated_reach).all() and len(real) and len(generated)):
         return Neighbours(*[float("nan")] * 4)
@@ -96,9 +98,9 @@ def classifier_auc(
         generated_groups, real_groups: [n] and [m], pieces.
         seed: of the folds.
     Returns:
-        NaN where a set has fewer than five groups.
+        NaN where a set has fewer than five groups, or points have no features.
     """
-    if min(len(np.unique(generated_groups)), len(np.unique(real_groups))) < N_FOLDS:
+    if not generated.shape[1] or min(len(np.unique(generated_groups)), len(np.unique(real_groups))) < N_FOLDS:
         return float("nan")
     points = np.concatenate([generated, real])
     labels = np.repeat([1, 0], [len(generated), len(real)])

@@ -72,10 +72,7 @@ def times(excess: float) -> str:
 
 def giveaways(comparison: Comparison) -> list[StatisticRow]:
     """The statistics that tell the generated music from the data, the strongest first."""
-    return sorted(
-        (row for row in comparison.statistics if row.excess[GENERATED] > 1 and not row.name.startswith(RELEASED)),
-        key=lambda row: -row.excess[GENERATED],
-    )
+    return sorted((row for row in _findings(comparison) if row.excess[GENERATED] > 1), key=lambda row: -row.excess[GENERATED])
 
 
 def replayed(row: StatisticRow) -> float:
@@ -86,7 +83,12 @@ def replayed(row: StatisticRow) -> float:
 
 def n_statistics(comparison: Comparison) -> int:
     """How many were looked at."""
-    return sum(not row.name.startswith(RELEASED) for row in comparison.statistics)
+    return len(_findings(comparison))
+
+
+def _findings(comparison: Comparison) -> list[StatisticRow]:
+    """What says something of the music by itself: neither the released code's figures nor what chance gives."""
+    return [row for row in comparison.statistics if not row.name.startswith(RELEASED) and not row.name.endswith(", shuffled")]
 
 
 def measure_name(distance: DistanceRow) -> str:
@@ -217,7 +219,7 @@ def _histogram_chart(row: HistogramRow, spec: RollSpec) -> str:
     if math.isfinite(row.wasserstein):
         unit = f" {row.unit}" if row.unit else ""
         caption += f"; Wasserstein {number(row.wasserstein)}{unit}, floor {number(row.wasserstein_floor)}"
-    title = "All pitched tracks" if track == ALL else track
+    title = "All pitched tracks" if family == "chord type" else track
     is_off = distance.value > floor.high
     if not found.ticks:    # names that find no room under bars
         return _named_chart(title, caption, row, found.names, is_off)

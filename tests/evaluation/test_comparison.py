@@ -12,8 +12,8 @@ from musegan.evaluation.comparison import compare
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import measure
 from musegan.metrics.histograms import distance
-from musegan.roll import RollSpec
-from tests.evaluation.music import beats, halves, scales
+from musegan.roll import Roll, RollSpec, Track
+from tests.evaluation.music import DUO, beats, corpus_of_notes, halves, scales
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +200,34 @@ def test_other_specs_and_lengths_are_refused(songs):
     finer = RollSpec(corpus.spec.tracks, steps_per_beat=12)
     with pytest.raises(UserError, match="train and real music must have one spec: steps_per_beat is 12 and 4"):
         compare(corpus, other, dataclasses.replace(corpus, spec=finer), seed=0)
+
+
+def test_counts_that_a_small_integer_cannot_hold():
+    spec = RollSpec((Track("drums", is_drum=True),), steps_per_beat=24, n_pitches=128, lowest_pitch=0)
+    full = torch.ones(1, 1, 16, 96, 128, dtype=torch.bool)
+    music = Corpus.of_roll(Roll(full, full), spec)
+    assert measure(music).counts()["beat: drums"].tolist() == [16 * 24 * 128.0] * 4
+
+
+def test_music_that_is_all_the_same_can_be_compared():
+    same = corpus_of_notes([(i, 0, 60, 0, 16) for i in range(40)], 40, DUO, 2, torch.arange(40) % 10)
+    found = compare(same, scales(), None, seed=0)
+    assert all(math.isnan(row.rows["generated"].value) for row in found.distances if row.name in ("Fréchet", "classifier"))
+    assert found.distances[0].rows["generated"].value > 0.5
+
+
+def test_rounding_makes_no_floor():
+    """Notes of a twelfth of a beat everywhere, in numbers that differ from phrase to phrase."""
+    spec = RollSpec(DUO.tracks, steps_per_beat=12)
+    notes = [(i, 0, 60 + j, j, j + 1) for i in range(60) for j in range(1 + i % 11)]
+    corpus = corpus_of_notes(notes, 60, spec, 1, torch.arange(60) % 12)
+    row = next(r for r in compare(corpus, corpus, None, seed=0).statistics if (r.name, r.column) == ("note length", "lead"))
+    assert row.floor == 0.0 and row.excess["generated"] == 0.0
+
+
+def test_a_track_may_be_called_all():
+    spec = RollSpec((Track("all", 80), Track("chords", 0)))
+    corpus = scales()
+    named = Corpus(corpus.roll, corpus.piece, spec)
+    found = compare(named, named, None, seed=0)
+    assert [r.column for r in found.statistics if r.name == "empty bars"] == ["all (track)", "chords", "all"]

@@ -5,8 +5,9 @@ import torch
 
 from musegan.data.dataset import PackedDataset
 from musegan.data.packed import ShardWriter, read_pieces
+from musegan.evaluation import corpus as corpora
 from musegan.evaluation.corpus import CHUNK, Corpus
-from musegan.roll import Roll
+from musegan.roll import Roll, RollSpec
 from tests.evaluation.music import BAND
 from tests.models.test_layout import random_roll
 
@@ -83,3 +84,18 @@ def test_a_roll_that_is_none_is_refused():
     roll = random_roll(BAND)
     with pytest.raises(ValueError, match="an onset must sound"):
         Corpus.of_roll(Roll(torch.zeros_like(roll.frame), roll.onset), BAND)
+
+
+def test_no_more_of_a_data_set_is_read_than_is_wanted(songs, monkeypatch):
+    read = []
+    monkeypatch.setattr(corpora, "CHUNK", 8)
+    monkeypatch.setattr(corpora, "_read", lambda *arguments, _read=corpora._read: read.append(1) or _read(*arguments))
+    assert len(Corpus.of_dataset(songs, 4, limit=16)) == 16
+    assert len(read) == 4    # two planes of two chunks
+
+
+def test_chunks_of_large_phrases_are_small():
+    bits = torch.zeros(20, 5, 64, 256, 11, dtype=torch.uint8)
+    spec = RollSpec(BAND.tracks, steps_per_beat=64)
+    parts = list(Corpus(Roll(bits, bits), torch.arange(20), spec).chunks())
+    assert [len(part) for part in parts] == [9, 9, 2]    # 6.9 million cells each

@@ -44,3 +44,9 @@ def test_scaling_is_by_the_reference():
     assert np.allclose(scaled.mean(0), 0) and np.isclose(scaled[:, 0].std(), 1)
     assert scaled[1, 1] == 0    # what is not known lies at the mean
     assert np.allclose(scaling(torch.tensor([[3.0, 9.0, 5.0]], dtype=torch.float64)), [[0, 2]])
+
+
+def test_rounding_is_no_variation():
+    noise = 60 + torch.randn(50, 1, generator=torch.Generator().manual_seed(0)).double() * 1e-6
+    real = torch.cat([noise, torch.arange(50.0)[:, None].double()], 1)
+    assert Scaling(real)(real).shape == (50, 1)

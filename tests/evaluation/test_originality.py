@@ -8,7 +8,8 @@ from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.originality import originality
 from musegan.keys import transpose
 from musegan.roll import Roll
-from tests.evaluation.music import beats, halves
+from musegan.metrics.melody import nearest_melody
+from tests.evaluation.music import DUO, beats, corpus_of_notes, halves, scales
 
 
 def moved(corpus, semitones):
@@ -64,3 +65,31 @@ def test_the_seed_decides(songs):
     real, other = halves(songs)
     first, again = (originality(real, other, None, seed=4) for _ in range(2))
     assert repr(first) == repr(again)
+
+
+def test_duplicates_are_of_as_many_phrases_on_both_sides():
+    """Each real phrase is there in ten pieces, but among as few as were generated hardly one is there twice."""
+    generator = torch.Generator().manual_seed(0)
+    pitches, steps = (torch.randint(*ends, (400, 16), generator=generator) for ends in ((40, 80), (0, 32)))
+    notes = torch.stack([pitches, steps])
+    table = [(i, 0, int(p), int(s), int(s) + 1) for i in range(400) for p, s in zip(*notes[:, i].tolist())]
+    table += [(i + 400 * copy, *rest) for copy in range(1, 10) for i, *rest in table[: 400 * 16]]
+    real = corpus_of_notes(sorted(set(table)), 4000, DUO, 2, torch.arange(4000) // 400)
+    found = originality(real, Corpus(real.take(torch.arange(40)).roll, torch.arange(40), DUO), None, seed=0)
+    assert found.duplicates == 0.0
+    assert found.duplicates_real < 0.5
+
+
+def test_of_long_melodies_fewer_are_warped(monkeypatch):
+    looked_for = []
+
+    def spy(queries, corpus, *groups, seed):
+        looked_for.append((len(queries), len(corpus)))
+        return nearest_melody(queries, corpus, *groups, seed=seed)
+
+    monkeypatch.setattr("musegan.evaluation.originality.nearest_melody", spy)
+    corpus = scales(40)    # sixteen notes each
+    originality(corpus, corpus, None, seed=0)
+    monkeypatch.setattr("musegan.evaluation.originality.LONG_MELODY", 8)
+    originality(corpus, corpus, None, seed=0)
+    assert looked_for[0] == (40, 40) and looked_for[4] == (20, 20)

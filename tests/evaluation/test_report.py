@@ -91,3 +91,10 @@ def test_mistakes_are_one_line():
         evaluate(scales(), scales(), condition="flute")
     with pytest.raises(UserError, match="needs two tracks at least"):
         evaluate(beats(), beats(), condition="drums")
+
+
+def test_real_music_that_was_trained_on_is_told(songs):
+    real, other = halves(songs, limit=100)
+    warnings = evaluate(real, other, real).warnings
+    assert any("100% of the real phrases are in the training data" in warning for warning in warnings)
+    assert not any("training data" in warning for warning in evaluate(real, real, other).warnings)

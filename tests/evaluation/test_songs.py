@@ -7,6 +7,7 @@ import torch
 from musegan import resources
 from musegan.data.dataset import PackedDataset
 from musegan.errors import UserError
+from musegan.evaluation import songs
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.songs import corpus_of_files
 from musegan.export import write_midi, write_npz
@@ -118,3 +119,14 @@ def test_real_midi_measures_as_its_data_set(songs_folder, tmp_path):
     prepared = Corpus.of_dataset(dataset, 4, pieces=[index])
     sets = [{bytes(p.numpy().tobytes()) for p in c.roll.frame} for c in (corpus, prepared)]
     assert not rejected and sets[1] <= sets[0]
+
+
+def test_no_more_phrases_are_held_than_twice_the_limit():
+    drawn, held = songs._Draw(10, seed=0), []
+    for piece in range(50):
+        cells = torch.full((7, 2, 2, 16, 11), piece, dtype=torch.uint8)
+        drawn.add(Roll(cells, cells), piece)
+        held.append(sum(len(part[0]) for part in drawn._parts))
+    roll, pieces = drawn.result()
+    assert max(held) <= 20 and len(pieces) == 10 and len(set(pieces.tolist())) > 5
+    assert torch.equal(roll.frame[:, 0, 0, 0, 0].long(), pieces)

@@ -284,3 +284,10 @@ def test_five_pieces_are_enough_however_large():
     groups = np.repeat(np.arange(5), sizes)
     for seed in range(3):
         assert classifier_auc(normal(49, 3), normal(49, 3, 1, 9), groups, groups, seed) > 0.9
+
+
+def test_points_without_features_cannot_be_compared():
+    points, groups = np.empty((20, 0)), np.arange(20)
+    assert math.isnan(frechet_distance(points, points))
+    assert np.isnan(neighbours(points, points, groups, groups)).all()
+    assert math.isnan(classifier_auc(points, points, groups, groups))
