@@ -96,5 +96,5 @@ def test_mistakes_are_one_line():
 def test_real_music_that_was_trained_on_is_told(songs):
     real, other = halves(songs, limit=100)
     warnings = evaluate(real, other, real).warnings
-    assert any("100% of the real phrases are in the training data" in warning for warning in warnings)
+    assert any("100% of the real phrases are copies of training ones" in warning for warning in warnings)
     assert not any("training data" in warning for warning in evaluate(real, real, other).warnings)
