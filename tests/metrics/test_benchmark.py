@@ -1,6 +1,7 @@
 """The benchmarks of metrics run, on little, and give whole tables."""
 
 import pytest
+import torch
 
 from benchmarks.metrics import evaluation, naive, originality
 from musegan.evaluation.comparison import compare
@@ -15,8 +16,16 @@ def test_a_trial_evaluation(few_splits, capsys):
     assert "200 phrases against 400" in screen and "measuring: Bernoulli" in screen and "peak memory" in screen
 
 
+@pytest.fixture
+def threads_kept():
+    """A benchmark sets the number of threads, on which the last bits of a training run depend."""
+    n = torch.get_num_threads()
+    yield
+    torch.set_num_threads(n)
+
+
 @pytest.mark.slow
-def test_a_trial_search(capsys):
+def test_a_trial_search(capsys, threads_kept):
     originality.main(["--quick"])
     assert "20 of 300 phrases" in capsys.readouterr().out    # after the results were found equal
 
