@@ -53,10 +53,16 @@ class ModelConfig:
 
     kind: Literal["compact"] = "compact"
     """Architecture."""
+    variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
+    """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
+    accompaniment: bool = False
+    """An encoder for given tracks, to which the others are then made."""
     latent_size: int = 64
-    """Numbers in each latent vector: one vector for the phrase and one for each bar."""
+    """Numbers in each latent vector; there is one for the phrase and one for each bar, shared and of each track."""
     generator_width: int = 128
     """Channels of a beat in the generator."""
+    track_width: int = 64
+    """Channels of a beat in the generator's branch for each track."""
     discriminator_width: int = 128
     """Channels of a beat in the discriminator."""
     n_blocks: int = 2
@@ -67,7 +73,7 @@ class ModelConfig:
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
 
     def __post_init__(self):
-        for name in ("latent_size", "generator_width", "discriminator_width"):
+        for name in ("latent_size", "generator_width", "track_width", "discriminator_width"):
             _check(self, name, at_least=1)
         _check(self, "n_blocks", at_least=0)
         _check(self, "own_bar_share", at_least=0)

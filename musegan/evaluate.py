@@ -29,7 +29,7 @@ from musegan.evaluation.report import Evaluation, evaluate, to_json
 from musegan.evaluation.songs import corpus_of_files
 from musegan.evaluation.statistics import ALL
 from musegan.files import atomic_write
-from musegan.models import CompactGenerator, load_generator
+from musegan.models import Generator, load_generator
 from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
 from musegan.sampling import sample_packed
@@ -140,7 +140,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--held-out must lie between 0 and 1: got {arguments.held_out}")
 
 
-def _model(path: Path) -> tuple[CompactGenerator | None, Config | None]:
+def _model(path: Path) -> tuple[Generator | None, Config | None]:
     """The model of a run or model folder, and the run's config; None for other things."""
     run = RunFolder(path)
     folder = next((f for f in (path, run.best, run.newest) if (f / "config.json").is_file()), None)
@@ -155,7 +155,7 @@ def _model(path: Path) -> tuple[CompactGenerator | None, Config | None]:
     return load_generator(folder), settings
 
 
-def _n_bars(asked: int | None, model: CompactGenerator | None) -> int:
+def _n_bars(asked: int | None, model: Generator | None) -> int:
     if model is not None and asked not in (None, model.n_bars):
         raise UserError(f"--bars: the model makes phrases of {model.n_bars} bars, not of {asked}")
     return model.n_bars if model is not None else asked or DEFAULT_BARS
@@ -180,7 +180,7 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, argument
     return corpora
 
 
-def _generated(arguments, model: CompactGenerator | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
+def _generated(arguments, model: Generator | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
     path, n_bars, limit, seed = arguments.generated, real.n_bars, arguments.max_phrases, arguments.seed
     if model is not None:
         task = bar.add_task("sampling", total=arguments.n)

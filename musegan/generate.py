@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.n < 1:
         raise UserError(f"--n must be at least 1: got {arguments.n}")
     model = load_generator(_model_folder(arguments.model))
-    tempo_bpm = model.tempo_bpm if arguments.tempo is None else arguments.tempo
+    tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     out = _output_folder(arguments.out, arguments.overwrite)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from musegan.keys import LOWEST_SHIFT, transpose
 from musegan.errors import UserError
-from musegan.models import CompactGenerator, Layout, RollLogits
+from musegan.models import Generator, Layout, RollLogits
 from musegan.ops import bernoulli, pack, threshold
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
@@ -22,7 +22,7 @@ _BATCH = 64     # samples made at a time; does not change any of them
 
 
 def sample(
-    model: CompactGenerator,
+    model: Generator,
     n_samples: int,
     seed: int,
     method: Method = "threshold",
@@ -58,7 +58,7 @@ def sample(
         with torch.no_grad():
             logits = model(latents(model, samples, seed))
         roll = binarize(logits, model.layout, method, at, seed, first)
-        if model.key_shifts and not in_training_key:
+        if model.facts.key_shifts and not in_training_key:
             roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
         rolls.append(roll)
     if not rolls:
@@ -68,7 +68,7 @@ def sample(
 
 
 def sample_packed(
-    model: CompactGenerator,
+    model: Generator,
     n_samples: int,
     seed: int,
     in_training_key: bool = False,
@@ -94,11 +94,11 @@ def sample_packed(
     return packed
 
 
-def latents(model: CompactGenerator, samples: range, seed: int) -> Tensor:
-    """[N, 1 + B, Z] float64, standard normal: one row for each sample's number."""
-    shape = (1 + model.n_bars, model.latent_size)
+def latents(model: Generator, samples: range, seed: int) -> Tensor:
+    """[N, *latent_shape] float64, standard normal: one row for each sample's number."""
     return torch.stack([
-        torch.randn(shape, dtype=torch.float64, generator=generator_for(seed, "latents", i)) for i in samples
+        torch.randn(model.latent_shape, dtype=torch.float64, generator=generator_for(seed, "latents", i))
+        for i in samples
     ])
 
 
@@ -156,8 +156,8 @@ def _hazards(logits: Tensor) -> Tensor:
     return torch.logit((p / left.clamp(min=1e-12)).clamp(0, 1))
 
 
-def _key_shifts(model: CompactGenerator, samples: range, seed: int) -> Tensor:
+def _key_shifts(model: Generator, samples: range, seed: int) -> Tensor:
     """[N] semitones, drawn from how far the training phrases lay from C major / A minor."""
-    weights = torch.tensor(model.key_shifts, dtype=torch.float64)
+    weights = torch.tensor(model.facts.key_shifts, dtype=torch.float64)
     draws = [torch.multinomial(weights, 1, generator=generator_for(seed, "key", i)) for i in samples]
     return torch.cat(draws) + LOWEST_SHIFT

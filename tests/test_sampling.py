@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musegan import sampling
-from musegan.models import Layout, RollLogits
+from musegan.models import Facts, Layout, RollLogits
 from musegan.roll import RollSpec, Track
 from musegan.sampling import binarize, sample
 from tests.models.test_compact import pair
@@ -60,7 +60,7 @@ def test_mono_bernoulli_draws_one_note_or_none_with_the_right_odds():
 
 @pytest.mark.parametrize("method", ["threshold", "bernoulli"])
 def test_a_sample_does_not_depend_on_how_many_are_made(method, monkeypatch):
-    generator, _ = pair(frame_density=[0.7, 0.7, 0.1])
+    generator, _ = pair(facts=Facts((2.1, 8.4, 0.5), (1.0, 0.5, 0.25)))
     many = sample(generator, 7, seed=3, method=method)
     few = sample(generator, 2, seed=3, method=method)
     monkeypatch.setattr(sampling, "_BATCH", 3)
@@ -78,7 +78,7 @@ def test_another_seed_is_other_music():
 def test_samples_are_moved_by_the_shifts_of_real_phrases():
     up_two = [0] * 12
     up_two[5 + 2] = 9
-    generator, _ = pair(key_shifts=up_two)
+    generator, _ = pair(facts=Facts(key_shifts=up_two))
     home = sample(generator, 3, 0, "bernoulli", in_training_key=True).frame
     moved = sample(generator, 3, 0, "bernoulli").frame
     assert torch.equal(moved[:, 0], home[:, 0])    # drums never move

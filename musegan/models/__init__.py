@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from musegan.config import ModelConfig
-from musegan.models.compact import CompactDiscriminator, CompactGenerator, RollLogits
+from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, save_generator
+from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
+from musegan.roll import RollSpec
 
 __all__ = [
-    "CompactDiscriminator", "CompactGenerator", "Layout", "RollLogits", "build", "load_generator", "save_generator",
-]
+    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "RollLogits", "build",
+    "load_generator", "save_generator",
+]    # fmt: skip
 
 
-def build(config: ModelConfig, layout: Layout, n_bars: int, **facts) -> tuple[CompactGenerator, nn.Module]:
-    """A fresh generator/discriminator pair.
+def build(
+    config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int, facts: Facts = Facts()
+) -> tuple[Generator, nn.Module]:
+    """A fresh generator/discriminator pair; both work on the features of `generator.layout`.
 
     Args:
         config: says which and how large.
-        layout: of the features both work on.
+        spec: of the rolls.
+        cell_counts: [K, P] how often each pitch sounds in the training data.
         n_bars: B.
-        facts: of the training data, kept with the generator (see `CompactGenerator`).
+        facts: of the training data, kept with the generator.
+    Raises:
+        UserError: the config does not fit the rolls.
     """
     match config.kind:
         case "compact":
+            layout = Layout.fit(cell_counts, spec, tuple(config.mono_tracks))
             generator = CompactGenerator(
-                spec=layout.spec,
-                n_bars=n_bars,
-                first_pitch=list(layout.first_pitch),
-                n_pitches=list(layout.n_pitches),
-                heads=list(layout.heads),
+                layout,
+                n_bars,
+                facts,
+                variant=config.variant,
+                accompaniment=config.accompaniment,
                 latent_size=config.latent_size,
                 width=config.generator_width,
+                track_width=config.track_width,
                 n_blocks=config.n_blocks,
                 own_bar_share=config.own_bar_share,
-                **facts,
             )
             return generator, CompactDiscriminator(layout, n_bars, config.discriminator_width, config.n_blocks)
         case unknown:

@@ -1,128 +1,147 @@
 """`compact`: a generator and a discriminator made for small machines.
 
-Latents become bars, bars become beats, a few residual convolutions run along the beats, and one product a
-beat wide and all pitches high gives tracks x steps x pitches; the discriminator mirrors it. Differs from
-MuseGAN (Dong et al. 2018): no convolution at full resolution, a latent part common to all bars, a presence
-gate for whole-bar rests, and an onset plane given the frame plane.
+Latents become bars, bars become beats, a few residual convolutions run along the beats, a branch for each track
+adds the track's own latents, and one product a beat wide and all pitches high gives steps x pitches; the discriminator
+mirrors it. Differs from MuseGAN (Dong et al. 2018): no convolution at full resolution, latents of a bar beside one
+common to all bars instead of a temporal generator, a presence gate for whole-bar rests, and an onset plane given the
+frame plane.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from musegan.models.blocks import ChannelNorm, Residual, minibatch_stddev
+from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive
 from musegan.models.layout import Layout
-from musegan.roll import RollSpec
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
 
-class RollLogits(NamedTuple):
-    """What a generator gives before binarization; both planes [N, K, B, T, P] float32."""
-
-    frame: Tensor
-    """Log-odds that a cell sounds; -inf outside a track's range."""
-    onset: Tensor
-    """Log-odds that a cell that sounds is a start; +inf for drums, where every cell that sounds is one."""
-
-
-class CompactGenerator(nn.Module, PyTorchModelHubMixin):
+class CompactGenerator(Generator):
     """Latents to rolls.
 
+    A sample's latents are [1 + K, 1 + B, Z], or [1, 1 + B, Z] for `composer`: row 0 is shared by the tracks and row
+    1 + k is track k's own; column 0 is common to all bars and column 1 + b is bar b's. Track k's own latents change
+    nothing but track k. Any number of bars can be made, whatever the number trained with.
+
     Args:
-        spec: the rolls it makes.
-        n_bars: B, bars in a phrase.
-        first_pitch, n_pitches, heads: [K] the layout of its features (`Layout`).
+        layout: of the features it makes.
+        n_bars: B, bars in a phrase of training.
+        facts: of the training data.
+        variant: `composer` has shared latents only, `jamming` the tracks' own only, `hybrid` both.
+        accompaniment: an encoder for given tracks.
         latent_size: Z.
         width: channels of a beat.
+        track_width: channels of a beat in each track's branch.
         n_blocks: residual blocks along the beats.
         own_bar_share: weight of a bar's own latent beside the one common to all bars.
-        frame_density, onset_density: [K] share of a track's cells that sound, and share of those that start a
-            note; the output starts there.
-        key_shifts: [12] how many training phrases lay -5 .. +6 semitones from C major or A minor; generated
-            phrases, made in these keys, are moved back by shifts drawn from it. Empty: they are left where they are.
-        tempo_bpm: median tempo of the training data in quarter notes a minute, the default of what is generated.
     """
+
+    kind = "compact"
 
     def __init__(
         self,
-        spec: RollSpec,
+        layout: Layout,
         n_bars: int,
-        first_pitch: list[int],
-        n_pitches: list[int],
-        heads: list[str],
+        facts: Facts = Facts(),
+        variant: str = "hybrid",
+        accompaniment: bool = False,
         latent_size: int = 64,
         width: int = 128,
+        track_width: int = 64,
         n_blocks: int = 2,
         own_bar_share: float = 0.35,
-        frame_density: list[float] = (),
-        onset_density: list[float] = (),
-        key_shifts: list[int] = (),
-        tempo_bpm: float = 120.0,
-        kind: str = "compact",
     ):
-        super().__init__()
-        check_positive(n_bars=n_bars, latent_size=latent_size, width=width)
-        if not isinstance(tempo_bpm, (int, float)) or not isinstance(own_bar_share, (int, float)):
-            raise TypeError(f"tempo_bpm and own_bar_share must be numbers: got {tempo_bpm!r}, {own_bar_share!r}")
-        if len(key_shifts) not in (0, 12) or key_shifts and not (min(key_shifts) >= 0 < sum(key_shifts)):
-            raise ValueError(f"key_shifts must be 12 counts, or none: got {key_shifts}")
-        self.layout = Layout(spec, tuple(first_pitch), tuple(n_pitches), tuple(heads))
-        self.spec, self.n_bars, self.latent_size = spec, n_bars, latent_size
-        self.own_bar_share, self.key_shifts, self.tempo_bpm = own_bar_share, list(key_shifts), tempo_bpm
-        n_beats, n_steps = spec.beats_per_bar, spec.steps_per_beat
+        check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
+        if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
+            raise TypeError(f"own_bar_share must be a number: got {own_bar_share!r}")
+        if variant not in ("composer", "jamming", "hybrid"):
+            raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
+        n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
+        n_rows = 1 if variant == "composer" else 1 + n_tracks
+        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size))
+        self.variant, self.own_bar_share = variant, own_bar_share
+        self.register_buffer("slope", torch.tensor(SLOPE))
 
-        self.common = nn.Linear(latent_size, width)
-        self.own = nn.Linear(latent_size, width, bias=False)
+        # Shared by the tracks
+        if variant != "jamming":
+            self.common = nn.Linear(latent_size, width)
+            self.own = nn.Linear(latent_size, width, bias=False)
         self.bar_norm = ChannelNorm(width)
         self.to_beats = nn.Linear(width, n_beats * width)
-        self.blocks = nn.Sequential(*(Residual(width, norm=True) for _ in range(n_blocks)))
+        self.blocks = nn.ModuleList(Residual(width, norm=True) for _ in range(n_blocks))
         self.beat_norm = ChannelNorm(width)
-        self.to_steps = nn.Linear(width, n_steps * self.layout.n_features)
-        self.to_gate = nn.Linear(width, spec.n_tracks)
-        if frame_density:
-            self._start_at(frame_density, onset_density)
+        self.to_gate = nn.Linear(width, n_tracks)
+        if accompaniment:
+            self.encoder = CompactEncoder(layout, width, n_blocks)
 
-    def _start_at(self, frame_density: list[float], onset_density: list[float]) -> None:
+        # Of each track
+        self.to_tracks = nn.Linear(width, n_tracks * track_width)
+        if variant != "composer":
+            self.track_common = TrackLinear(n_tracks, latent_size, n_beats * track_width)
+            self.track_own = TrackLinear(n_tracks, latent_size, n_beats * track_width)
+        self.track_norm = ChannelNorm(n_tracks * track_width)
+        self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
+        if facts.frame_density:
+            self._start_at(facts)
+
+    @property
+    def accompanies(self) -> bool:
+        """Whether it takes given tracks."""
+        return hasattr(self, "encoder")
+
+    def _start_at(self, facts: Facts) -> None:
         """Sets the output's bias to the data's density, so that training starts with plausible silence."""
         gate_share = torch.tensor(GATE_BIAS).sigmoid()
-        bias = torch.zeros(self.layout.n_features)
-        for track, frame, onset in zip(self.layout.columns, frame_density, onset_density):
-            share = (torch.tensor(frame) / gate_share).clamp(1e-3, 0.9)
+        onsets = facts.onset_density or (0.5,) * self.spec.n_tracks
+        for track, layer, pitches, onset in zip(self.layout.columns, self.to_steps, facts.frame_density, onsets):
+            n = track.frame.stop - track.frame.start
+            share = (torch.tensor(pitches / n) / gate_share).clamp(1e-3, 0.9)
             # Of a mono track, one cell and the rest share what the other pitches leave.
-            others = (share * (track.frame.stop - track.frame.start - 1) if track.head == "mono" else 0 * share)
-            bias[track.frame] = torch.log(share / (1 - share - others).clamp(min=0.05))
+            others = share * (n - 1) if track.head == "mono" else 0 * share
+            bias = [torch.log(share / (1 - share - others).clamp(min=0.05)).expand(n)]
             if track.onset:
-                bias[track.onset] = torch.tensor(onset).logit(1e-3)
+                bias.append(torch.tensor(onset).logit(1e-3).expand(n))
+            with torch.no_grad():
+                layer.bias.copy_(torch.cat(bias).repeat(self.spec.steps_per_beat) / self.slope)
         with torch.no_grad():
-            self.to_steps.bias.copy_(bias.repeat(self.spec.steps_per_beat) / SLOPE)
             self.to_gate.bias.fill_(GATE_BIAS)
 
-    def _raw(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents [N, 1 + B, Z] -> cells before their nonlinearity [N, B, T, F] and gates [N, B, 1, K]."""
+    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+        """Latents -> cells before their nonlinearity [N, B, T, F] and gates [N, B, 1, K]."""
         n_beats, n_steps = self.spec.beats_per_bar, self.spec.steps_per_beat
-        common, own = latents[:, :1], latents[:, 1:]
-        h = self.common(common) + self.own_bar_share * self.own(own)    # [N, B, C]
+        n_bars = latents.shape[2] - 1
+        common, own = latents[:, :, :1], latents[:, :, 1:]    # [N, 1 + K, 1, Z], [N, 1 + K, B, Z]
+        if self.variant == "jamming":
+            h = latents.new_zeros(len(latents), n_bars, self.bar_norm.num_features)
+        else:
+            h = self.common(common[:, 0]) + self.own_bar_share * self.own(own[:, 0])    # [N, B, C]
         h = F.leaky_relu(self.bar_norm(h), 0.2)
         h = self.to_beats(h).unflatten(-1, (n_beats, -1)).flatten(1, 2)    # [N, B * beats, C]
-        h = F.leaky_relu(self.beat_norm(self.blocks(h)), 0.2)
-        gate = self.to_gate(h.unflatten(1, (self.n_bars, n_beats)).mean(2))    # [N, B, K]
-        cells = SLOPE * self.to_steps(h).unflatten(-1, (n_steps, -1)).flatten(1, 2)    # [N, B * T, F]
-        return cells.unflatten(1, (self.n_bars, -1)), gate.unsqueeze(2)
+        skips = self.encoder(given) if self.accompanies else [0.0] * (len(self.blocks) + 1)
+        h = h + skips.pop()
+        for block in self.blocks:
+            h = block(h) + skips.pop()
+        h = F.leaky_relu(self.beat_norm(h), 0.2)
+        gate = self.to_gate(h.unflatten(1, (n_bars, n_beats)).mean(2))    # [N, B, K]
 
-    def probabilities(self, latents: Tensor) -> Tensor:
-        """What the discriminator sees: the probability of each cell of the layout's features.
+        h = self.to_tracks(h)    # [N, B * beats, K * c]
+        if self.variant != "composer":
+            branch = self.track_common(common[:, 1:]) + self.own_bar_share * self.track_own(own[:, 1:])    # [N, K, B, beats * c]
+            branch = branch.unflatten(-1, (n_beats, -1)).flatten(2, 3)    # [N, K, B * beats, c]
+            h = h + branch.transpose(1, 2).flatten(2)
+        tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
+        cells = [layer(h).unflatten(-1, (n_steps, -1)) for layer, h in zip(self.to_steps, tracks)]
+        cells = self.slope * torch.cat(cells, dim=-1)    # [N, B * beats, steps, F]
+        return cells.flatten(1, 2).unflatten(1, (n_bars, -1)), gate.unsqueeze(2)
 
-        Args:
-            latents: [N, 1 + B, Z], standard normal; the first is common to all bars.
-        Returns:
-            [N, B, T, F] in [0, 1].
-        """
-        cells, gate = self._raw(latents)
+    def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
+        """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
+        cells, gate = self._raw(latents, given)
         gates = gate.sigmoid().split(1, dim=-1)
         # `split`, since the gradient of each slice would be a tensor of the whole size
         pieces, parts = iter(cells.split(self.layout.widths, dim=-1)), []
@@ -136,11 +155,14 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
             parts.append(frame)
             if track.onset:
                 parts.append(frame * next(pieces).sigmoid())
-        return torch.cat(parts, dim=-1)
+        made = torch.cat(parts, dim=-1)
+        if given is None:
+            return made
+        return torch.where(self.layout.cells_of(given.tracks), given.features, made)
 
-    def forward(self, latents: Tensor) -> RollLogits:
-        """Latents [N, 1 + B, Z], standard normal -> logits [N, K, B, T, P]; the same numbers as `probabilities`."""
-        cells, gate = self._raw(latents)
+    def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
+        """Latents to logits, see `Generator.forward`; those of given tracks are what it would have made."""
+        cells, gate = self._raw(latents, given)
         cells = cells.clone()
         for k, track in enumerate(self.layout.columns):
             frame = cells[..., track.frame]
@@ -153,15 +175,39 @@ class CompactGenerator(nn.Module, PyTorchModelHubMixin):
         return RollLogits(frame, onset)
 
 
-def check_positive(**sizes: int) -> None:
-    """Checks sizes by name.
+class TrackLinear(nn.Module):
+    """A linear layer of its own for each track: [N, K, B, C_in] -> [N, K, B, C_out]."""
 
-    Raises:
-        ValueError: one is not a whole number above 0.
-    """
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a whole number above 0: got {size!r}")
+    def __init__(self, n_tracks: int, n_in: int, n_out: int):
+        super().__init__()
+        weights = [nn.Linear(n_in, n_out, bias=False).weight for _ in range(n_tracks)]
+        self.weight = nn.Parameter(torch.stack(weights).detach())    # [K, C_out, C_in]
+
+    def forward(self, h: Tensor) -> Tensor:
+        return torch.einsum("nkbi,koi->nkbo", h, self.weight)
+
+
+class CompactEncoder(nn.Module):
+    """Given tracks, and which are given, to what the generator adds to its beats before and after each block."""
+
+    def __init__(self, layout: Layout, width: int, n_blocks: int):
+        super().__init__()
+        self.layout = layout
+        self.from_steps = nn.Linear(layout.spec.steps_per_beat * layout.n_features, width)
+        self.from_tracks = nn.Linear(layout.spec.n_tracks, width)
+        self.blocks = nn.ModuleList(Residual(width, norm=True) for _ in range(n_blocks))
+        self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(n_blocks + 1))
+        self.skips = nn.ModuleList(nn.Linear(width, width) for _ in range(n_blocks + 1))
+
+    def forward(self, given: Given) -> list[Tensor]:
+        """1 + blocks of [N, B * beats, C], from the shallowest to the deepest."""
+        features = torch.where(self.layout.cells_of(given.tracks), given.features, 0)
+        h = features.unflatten(2, (-1, self.layout.spec.steps_per_beat)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
+        h = self.from_steps(h) + self.from_tracks(given.tracks.to(h.dtype)).unsqueeze(1)    # [N, B * beats, C]
+        levels = [h]
+        for block in self.blocks:
+            levels.append(block(levels[-1]))
+        return [skip(F.leaky_relu(norm(h), 0.2)) for skip, norm, h in zip(self.skips, self.norms, levels)]
 
 
 def gated(logit: Tensor, gate: Tensor) -> Tensor:

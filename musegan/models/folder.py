@@ -13,10 +13,13 @@ from safetensors.torch import load_file
 from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 from musegan.models.compact import CompactGenerator
-from musegan.roll import RollSpec
+from musegan.models.generator import Facts, Generator
+from musegan.models.layout import Layout
+
+_KINDS = {kind.kind: kind for kind in (CompactGenerator,)}
 
 
-def save_generator(model: CompactGenerator, folder: Path) -> None:
+def save_generator(model: Generator, folder: Path) -> None:
     """Writes a model folder; a killed process leaves each file old or new, and the config of a run never changes.
 
     Raises:
@@ -29,12 +32,14 @@ def save_generator(model: CompactGenerator, folder: Path) -> None:
         raise UserError(f"cannot make the model folder {folder}: {err.strerror or err}") from err
     with tempfile.TemporaryDirectory() as staging:
         model.save_pretrained(staging)
+        config = Path(staging) / constants.CONFIG_NAME
+        config.write_text(json.dumps({"kind": model.kind, **json.loads(config.read_text())}, indent=2))
         for name in (constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE):
             with atomic_write(folder / name) as temporary:
                 temporary.write_bytes((Path(staging) / name).read_bytes())
 
 
-def load_generator(folder: Path) -> CompactGenerator:
+def load_generator(folder: Path) -> Generator:
     """Reads a model folder, ready to sample.
 
     Raises:
@@ -47,12 +52,11 @@ def load_generator(folder: Path) -> CompactGenerator:
     config, weights = folder / constants.CONFIG_NAME, folder / constants.SAFETENSORS_SINGLE_FILE
     try:
         settings = json.loads(config.read_text())
-        settings["spec"] = RollSpec(**settings["spec"])
-        match settings["kind"]:
-            case "compact":
-                model = CompactGenerator(**settings)
-            case unknown:
-                raise ValueError(f"unknown kind of model {unknown!r}")
+        kind = settings.pop("kind")
+        if kind not in _KINDS:
+            raise ValueError(f"unknown kind of model {kind!r}")
+        layout, facts = Layout(**settings.pop("layout")), Facts(**settings.pop("facts"))
+        model = _KINDS[kind](layout=layout, facts=facts, **settings)
     except (KeyError, TypeError, ValueError, RuntimeError) as err:
         raise UserError(f"cannot read {config}: {one_line(err)}") from err
     try:

@@ -27,7 +27,7 @@ class TrackColumns(NamedTuple):
     frame: slice
     """Columns of the frame plane (for drums, of the onsets)."""
     onset: slice | None
-    """Columns of the onset plane; None for drums."""
+    """Columns of the onset plane; None for drums, and where the layout has none."""
     head: Head
     """`poly`: any number of pitches at once; `mono`: one or none."""
 
@@ -44,8 +44,12 @@ class Layout:
     """[K] number of pitches of each track."""
     heads: tuple[Head, ...]
     """[K] head of each track."""
+    has_onsets: bool = True
+    """Whether pitched tracks have an onset plane; without, a note starts where its frame plane rises."""
 
     def __post_init__(self):
+        if isinstance(self.spec, dict):    # of a model's config.json
+            object.__setattr__(self, "spec", RollSpec(**self.spec))
         for name in ("first_pitch", "n_pitches", "heads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != self.spec.n_tracks:
@@ -82,13 +86,19 @@ class Layout:
         heads = ["mono" if track.name in mono_tracks else "poly" for track in spec.tracks]
         return cls(spec, tuple(first_pitch), tuple(n_pitches), tuple(heads))
 
+    @classmethod
+    def whole(cls, spec: RollSpec) -> Layout:
+        """Every pitch of every track, frame plane alone: what the networks of the papers see; F is K * P."""
+        k = spec.n_tracks
+        return cls(spec, (0,) * k, (spec.n_pitches,) * k, ("poly",) * k, has_onsets=False)
+
     @property
     def columns(self) -> list[TrackColumns]:
         """[K] where each track's columns lie."""
         result, start = [], 0
         for track, first, n, head in zip(self.spec.tracks, self.first_pitch, self.n_pitches, self.heads):
             frame = slice(start, start + n)
-            onset = None if track.is_drum else slice(start + n, start + 2 * n)
+            onset = slice(start + n, start + 2 * n) if self.has_onsets and not track.is_drum else None
             start = (onset or frame).stop
             result.append(TrackColumns(slice(first, first + n), frame, onset, head))
         return result
@@ -97,6 +107,11 @@ class Layout:
     def widths(self) -> list[int]:
         """Numbers of columns of the planes, in the order in which they lie side by side; their sum is F."""
         return [n for track, n in zip(self.columns, self.n_pitches) for _ in range(2 if track.onset else 1)]
+
+    @property
+    def track_widths(self) -> list[int]:
+        """[K] numbers of columns of the tracks, all planes together; their sum is F."""
+        return [n * (2 if track.onset else 1) for track, n in zip(self.columns, self.n_pitches)]
 
     @property
     def n_features(self) -> int:
@@ -116,15 +131,21 @@ class Layout:
     def expand(self, features: Tensor, outside: float) -> tuple[Tensor, Tensor]:
         """Features [N, B, T, F] -> frame and onset planes [N, K, B, T, P], `outside` where no column is.
 
-        A drum track's onset plane is its frame plane.
+        A drum track's onset plane is its frame plane; a pitched track's is `outside` where the layout has none.
         """
         n, b, t, _ = features.shape
         shape = (n, self.spec.n_tracks, b, t, self.spec.n_pitches)
         frame, onset = (features.new_full(shape, outside) for _ in range(2))
         for k, track in enumerate(self.columns):
             frame[:, k, :, :, track.pitches] = features[..., track.frame]
-            onset[:, k, :, :, track.pitches] = features[..., track.onset or track.frame]
+            if track.onset or self.spec.tracks[k].is_drum:
+                onset[:, k, :, :, track.pitches] = features[..., track.onset or track.frame]
         return frame, onset
+
+    def cells_of(self, tracks: Tensor) -> Tensor:
+        """Which features are some tracks': [N, K] bool -> [N, 1, 1, F] bool."""
+        widths = torch.tensor(self.track_widths, device=tracks.device)
+        return tracks.repeat_interleave(widths, dim=1, output_size=self.n_features)[:, None, None]
 
     def transposed_columns(self, semitones: int) -> Tensor:
         """[F] int64: the column that each column comes from when pitched tracks move up by `semitones`.
@@ -135,7 +156,7 @@ class Layout:
         for spec_track, track in zip(self.spec.tracks, self.columns):
             if spec_track.is_drum:
                 continue
-            for plane in (track.frame, track.onset):
+            for plane in filter(None, (track.frame, track.onset)):
                 moved = source[plane] - semitones
                 inside = (moved >= plane.start) & (moved < plane.stop)
                 source[plane] = torch.where(inside, moved, self.n_features)

@@ -22,7 +22,7 @@ from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, flagged, measure, values_by_name
 from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
 from musegan.metrics.histograms import distance
-from musegan.models import CompactGenerator, Layout, build, save_generator
+from musegan.models import Facts, Generator, build, save_generator
 from musegan.sampling import sample, sample_packed
 from musegan.seeding import derived_seed, generator_for
 from musegan.training.run_folder import RunFolder
@@ -77,10 +77,11 @@ def train(
 
     # Networks
     cell_counts = training.cell_counts_within(config.data.transpose_semitones)
-    layout = Layout.fit(cell_counts, dataset.spec, tuple(config.model.mono_tracks))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(settings.seed, "weights"))
-        generator, discriminator = build(config.model, layout, config.data.n_bars, **_facts(training, layout))
+        generator, discriminator = build(
+            config.model, dataset.spec, cell_counts, config.data.n_bars, _facts(training)
+        )
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     networks = {"generator": generator, "discriminator": discriminator, "average": average}
     for network in networks.values():
@@ -101,7 +102,7 @@ def train(
 
     # Batches, from that step on
     augmentation = Augmentation(config.data.transpose_semitones, config.data.track_dropout)
-    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=layout.crop)
+    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=generator.layout.crop)
     loader = Loader(batches, range(step, settings.steps), settings.workers)
 
     with writer, open(run.metrics, "a", buffering=1) as log, loader:
@@ -205,23 +206,20 @@ def _split(config: Config, dataset: PackedDataset) -> tuple[Phrases, Phrases]:
     return parts[0], parts[1]
 
 
-def _facts(training: Phrases, layout: Layout) -> dict:
+def _facts(training: Phrases) -> Facts:
     """What a generator keeps of the data it was trained on."""
-    spec = layout.spec
-    frame = training.cell_counts.sum(1) / len(training)
-    cells = torch.tensor(layout.n_pitches) * spec.steps_per_bar * training.n_bars
+    cells, n_steps = training.cell_counts.sum(1), len(training) * training.n_bars * training.dataset.spec.steps_per_bar
     tempo_bpm = float(training.dataset.tempo_bpm[training.starts].median())
-    return {
-        "frame_density": (frame / cells).tolist(),
-        "onset_density": (training.onset_counts / training.cell_counts.sum(1).clamp(min=1)).tolist(),
-        "key_shifts": training.shift_counts(),
-        "tempo_bpm": round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
-    }
+    return Facts(
+        frame_density=tuple((cells / n_steps).tolist()),
+        onset_density=tuple((training.onset_counts / cells.clamp(min=1)).tolist()),
+        key_shifts=tuple(training.shift_counts()),
+        tempo_bpm=round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
+    )
 
 
-def _latents(generator: CompactGenerator, n: int, seed: int, step: int) -> Tensor:
-    shape = (n, 1 + generator.n_bars, generator.latent_size)
-    return torch.randn(shape, generator=generator_for(seed, "latents", step))
+def _latents(generator: Generator, n: int, seed: int, step: int) -> Tensor:
+    return torch.randn(n, *generator.latent_shape, generator=generator_for(seed, "latents", step))
 
 
 def _augmentation(seed: int, step: int, transpose_range: int, n_bars: int) -> tuple[int, int]:
@@ -262,7 +260,7 @@ def _measured(phrases: Phrases, n: int, seed: int) -> Measured:
 
 
 def _validate(
-    average: CompactGenerator, real: dict[str, Measured], n_samples: int, seed: int
+    average: Generator, real: dict[str, Measured], n_samples: int, seed: int
 ) -> tuple[dict[str, float], dict[str, float | None], list[str]]:
     """Of generated phrases: distances from the held-out and the training ones, statistics, and what is badly off."""
     roll = sample_packed(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
@@ -274,12 +272,12 @@ def _validate(
     return distances, statistics, flagged(values, wanted)
 
 
-def _show(average: CompactGenerator, run: RunFolder, step: int, seed: int) -> None:
+def _show(average: Generator, run: RunFolder, step: int, seed: int) -> None:
     """Writes a picture of some phrases, always of the same latents, and the first of them as MIDI."""
     roll = sample(average, N_SHOWN, derived_seed(seed, "samples"))
     name = run.samples / f"step-{step:06d}"
     write_png(name.with_suffix(".png"), roll.phrases(), average.spec)
-    write_midi(name.with_suffix(".mid"), roll.phrases()[0], average.spec, average.tempo_bpm)
+    write_midi(name.with_suffix(".mid"), roll.phrases()[0], average.spec, average.facts.tempo_bpm)
 
 
 def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **facts) -> None:

@@ -7,25 +7,25 @@ import json
 import pytest
 import torch
 
-from musegan.config import ModelConfig
 from musegan.losses import relativistic_generator
-from musegan.models import Layout, build, load_generator, save_generator
+from musegan.models import CompactDiscriminator, CompactGenerator, Facts, Given, Layout, load_generator, save_generator
 from musegan.models.compact import gated
 from musegan.roll import Roll, RollSpec, Track
 from tests.models.test_layout import LAYOUT, SPEC, random_roll
 
-FACTS = {"frame_density": [0.1, 0.05, 0.12], "onset_density": [1.0, 0.5, 0.25], "key_shifts": [1] * 12, "tempo_bpm": 100.0}
+# [K] cells that sound at a step of LAYOUT, whose tracks have 3, 12 and 5 pitches: shares of 0.1, 0.05 and 0.12
+FACTS = Facts((0.3, 0.6, 0.6), (1.0, 0.5, 0.25), (1,) * 12, 100.0)
+SMALL = {"latent_size": 8, "width": 16, "track_width": 8, "n_blocks": 1}
 
 
-def pair(layout=LAYOUT, n_bars=2, **facts):
+def pair(layout=LAYOUT, n_bars=2, facts=FACTS, **settings):
     torch.manual_seed(0)
-    config = ModelConfig(latent_size=8, generator_width=16, discriminator_width=16, n_blocks=1)
-    return build(config, layout, n_bars, **{**FACTS, **facts})
+    generator = CompactGenerator(layout, n_bars, facts, **SMALL | settings)
+    return generator, CompactDiscriminator(layout, n_bars, width=16, n_blocks=1)
 
 
 def latents(generator, n=6, seed=0):
-    shape = (n, 1 + generator.n_bars, generator.latent_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(n, *generator.latent_shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_logits_and_probabilities_are_the_same_numbers():
@@ -57,11 +57,53 @@ def test_mono_head_leaves_room_for_a_rest():
 def test_output_starts_at_the_density_of_the_data():
     generator, _ = pair()
     with torch.no_grad():
-        generator.to_steps.weight.zero_(), generator.to_gate.weight.zero_()
+        for layer in (*generator.to_steps, generator.to_gate):
+            layer.weight.zero_()
         frame = generator.eval()(latents(generator)).frame.sigmoid()
     assert frame[:, 0, ..., 2:5].mean().item() == pytest.approx(0.1, abs=1e-3)
     assert frame[:, 1].mean().item() == pytest.approx(0.05, abs=1e-3)
     assert frame[:, 2, ..., 1:6].mean().item() == pytest.approx(0.12, abs=1e-3)
+
+
+def test_a_tracks_latents_change_that_track_alone():
+    generator, _ = pair()
+    z = latents(generator)
+    other = z.clone()
+    other[:, 1 + 1] = latents(generator, seed=1)[:, 1 + 1]    # of the piano
+    before, after = (generator.eval()(each).frame for each in (z, other))
+    assert torch.equal(before[:, [0, 2]], after[:, [0, 2]]) and not torch.equal(before[:, 1], after[:, 1])
+
+
+@pytest.mark.parametrize("variant, shared, own", [("composer", True, False), ("jamming", False, True), ("hybrid", True, True)])
+def test_variants_have_the_latents_they_say(variant, shared, own):
+    generator, _ = pair(variant=variant)
+    z = latents(generator).requires_grad_()
+    generator.eval().probabilities(z).square().sum().backward()
+    assert bool(z.grad[:, 0].abs().min() > 0) == shared
+    assert (z.shape[1] == 4 and bool(z.grad[:, 1:].abs().min() > 0)) == own
+
+
+def test_given_tracks_come_out_as_they_are_and_change_the_others():
+    generator, _ = pair(accompaniment=True)
+    features, z = LAYOUT.crop(random_roll(n=6)).float(), latents(generator)
+    tracks = torch.tensor([True, False, False]).expand(6, -1)
+    drums, piano = LAYOUT.columns[0].frame, LAYOUT.columns[1].frame
+    generator.eval()
+    made = generator.probabilities(z, Given(features, tracks))
+    assert torch.equal(made[..., drums], features[..., drums])
+    swapped = generator.probabilities(z, Given(features.roll(1, 0), tracks))
+    assert (made[..., piano] - swapped[..., piano]).abs().max() > 1e-3
+    # What is there of tracks that are not given does not count.
+    silent = torch.where(LAYOUT.cells_of(tracks), features, 0)
+    assert torch.equal(generator.probabilities(z, Given(silent, tracks)), made)
+
+
+def test_any_number_of_bars():
+    generator, _ = pair()
+    generator.eval()
+    z = latents(generator)    # two bars
+    longer = torch.cat([z, z[:, :, 1:], z[:, :, 1:]], dim=2)
+    assert torch.allclose(generator.probabilities(longer), generator.probabilities(z).repeat(1, 3, 1, 1), atol=1e-5)
 
 
 def test_gate_multiplies_probabilities():
@@ -102,7 +144,7 @@ def test_odd_shapes(spec, bars):
     roll = random_roll(spec, bars=bars)
     layout = Layout.fit(roll.frame.sum((0, 2, 3)), spec)
     k = spec.n_tracks
-    generator, discriminator = pair(layout, bars, frame_density=[0.1] * k, onset_density=[0.5] * k)
+    generator, discriminator = pair(layout, bars, Facts((0.4,) * k, (0.5,) * k))
     assert discriminator(generator.probabilities(latents(generator))).shape == (6,)
     assert generator(latents(generator)).frame.shape == (6, k, bars, spec.steps_per_bar, spec.n_pitches)
 
@@ -140,7 +182,7 @@ def test_model_folder_from_before_beat_unit(tmp_path):
     save_generator(generator, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     settings = json.loads(config.read_text())
-    del settings["spec"]["beat_unit"]
+    del settings["layout"]["spec"]["beat_unit"]
     config.write_text(json.dumps(settings))
     assert load_generator(tmp_path / "model").spec.beat_unit == 4
 
@@ -151,7 +193,7 @@ def test_model_folder_gives_the_model_back(tmp_path):
     save_generator(generator, tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
     loaded = load_generator(tmp_path / "model")
-    assert loaded.spec == SPEC and loaded.layout == LAYOUT and loaded.tempo_bpm == 100.0
+    assert loaded.spec == SPEC and loaded.layout == LAYOUT and loaded.facts == FACTS
     z = latents(generator)
     assert all(torch.equal(a, b) for a, b in zip(generator(z), loaded(z)))
 

@@ -1,0 +1,113 @@
+"""What every generator is to the rest of the package: latents in, the planes of a roll out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from musegan.models.layout import Layout
+from musegan.roll import RollSpec
+
+
+class RollLogits(NamedTuple):
+    """What a generator gives before binarization; both planes [N, K, B, T, P] float32."""
+
+    frame: Tensor
+    """Log-odds that a cell sounds; -inf outside a track's range."""
+    onset: Tensor
+    """Log-odds that a cell that sounds is a start; +inf for drums, where every cell that sounds is one."""
+
+
+class Given(NamedTuple):
+    """Tracks that a generator is given, to make the others."""
+
+    features: Tensor
+    """[N, B, T, F] in [0, 1]; what it holds of other tracks does not count."""
+    tracks: Tensor
+    """[N, K] bool, which tracks are given."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a generator keeps of the data it was trained on."""
+
+    frame_density: tuple[float, ...] = ()
+    """[K] pitches that sound at a step, in the mean; the output starts there. Empty: unknown."""
+    onset_density: tuple[float, ...] = ()
+    """[K] share of sounding cells that start a note."""
+    key_shifts: tuple[int, ...] = ()
+    """[12] how many training phrases lay -5 .. +6 semitones from C major or A minor; generated phrases, made in these
+    keys, are moved back by shifts drawn from it. Empty: they are left where they are."""
+    tempo_bpm: float = 120.0
+    """Median tempo in quarter notes a minute, the default of what is generated."""
+
+    def __post_init__(self):
+        for name in ("frame_density", "onset_density", "key_shifts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.tempo_bpm, bool) or not isinstance(self.tempo_bpm, (int, float)):
+            raise TypeError(f"tempo_bpm must be a number: got {self.tempo_bpm!r}")
+        shifts = self.key_shifts
+        if len(shifts) not in (0, 12) or shifts and not (min(shifts) >= 0 < sum(shifts)):
+            raise ValueError(f"key_shifts must be 12 counts, or none: got {list(shifts)}")
+
+
+class Generator(nn.Module, PyTorchModelHubMixin):
+    """Base of all generators: what the loop, sampling and model folders know of one.
+
+    Args:
+        layout: of the features it makes.
+        n_bars: B, bars in a phrase of training.
+        facts: of the training data.
+        latent_shape: of one sample's latents, standard normal.
+    """
+
+    kind: ClassVar[str]
+    """Its name in a config and in a model folder."""
+
+    def __init__(self, layout: Layout, n_bars: int, facts: Facts, latent_shape: tuple[int, ...]):
+        super().__init__()
+        check_positive(n_bars=n_bars)
+        for name, density in (("frame_density", facts.frame_density), ("onset_density", facts.onset_density)):
+            if len(density) not in (0, layout.spec.n_tracks):
+                raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")
+        self.layout, self.n_bars, self.facts, self.latent_shape = layout, n_bars, facts, tuple(latent_shape)
+
+    @property
+    def spec(self) -> RollSpec:
+        """Of the rolls it makes."""
+        return self.layout.spec
+
+    @property
+    def accompanies(self) -> bool:
+        """Whether it takes given tracks."""
+        return False
+
+    def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
+        """What the discriminator sees: the probability of each cell of the layout's features.
+
+        Args:
+            latents: [N, *latent_shape], standard normal.
+            given: tracks that are as they are, where the generator `accompanies`.
+        Returns:
+            [N, B, T, F] in [0, 1]; of given tracks, what was given.
+        """
+        raise NotImplementedError
+
+    def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
+        """Latents [N, *latent_shape] -> logits [N, K, B, T, P]; the same numbers as `probabilities`."""
+        raise NotImplementedError
+
+
+def check_positive(**sizes: int) -> None:
+    """Checks sizes by name.
+
+    Raises:
+        ValueError: one is not a whole number above 0.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a whole number above 0: got {size!r}")
