@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,12 +13,29 @@ from torch import Tensor
 
 from musegan.keys import LOWEST_SHIFT, transpose
 from musegan.errors import UserError
-from musegan.models import Generator, Layout, RollLogits
+from musegan.models import Generator, Given, Layout, RollLogits
 from musegan.ops import bernoulli, pack, threshold
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
 
 Method = Literal["threshold", "bernoulli"]
+
+
+class GivenRoll:
+    """Tracks to which the others are made.
+
+    Args:
+        roll: planes [N, K, B, T, P] bool; tracks that are not given do not count.
+        tracks: [N, K] bool, which are given.
+    """
+
+    def __init__(self, roll: Roll, tracks: Tensor):
+        self.roll, self.tracks = roll, tracks
+
+    def __getitem__(self, samples: slice) -> GivenRoll:
+        return GivenRoll(self.roll.map(lambda plane: plane[samples]), self.tracks[samples])
+
+
 _BATCH = 64     # samples made at a time; does not change any of them
 
 
@@ -29,6 +47,7 @@ def sample(
     at: float = 0.5,
     in_training_key: bool = False,
     first_sample: int = 0,
+    given: GivenRoll | None = None,
 ) -> Roll:
     """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
 
@@ -44,20 +63,28 @@ def sample(
         in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
             each by the shift of a real one.
         first_sample: number of the first phrase, to make a long series in parts.
+        given: tracks to which the others are made, in the training key; they come out as they are. For a generator that
+            accompanies, and with `in_training_key`.
     Returns:
         planes [N, K, B, T, P] bool.
     Raises:
         UserError: `at` is not in (0, 1).
+        ValueError: tracks are given to a generator that does not accompany, or in another key.
     """
     if not 0 < at < 1:
         raise UserError(f"threshold must lie between 0 and 1: got {at}")
+    if given is not None and not (model.accompanies and in_training_key):
+        raise ValueError("tracks can be given to a generator that accompanies, in its training key")
     model = copy.deepcopy(model).cpu().double().eval()
     rolls = []
     for first in range(first_sample, first_sample + n_samples, _BATCH):
         samples = range(first, min(first + _BATCH, first_sample + n_samples))
+        part = None if given is None else given[first - first_sample : samples.stop - first_sample]
         with torch.no_grad():
-            logits = model(latents(model, samples, seed))
+            logits = model(latents(model, samples, seed), _as_features(part, len(samples), model))
         roll = binarize(logits, model.layout, method, at, seed, first)
+        if part is not None:
+            roll = Roll(*map(partial(_replaced, part.tracks), roll, part.roll))
         if model.facts.key_shifts and not in_training_key:
             roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
         rolls.append(roll)
@@ -72,6 +99,7 @@ def sample_packed(
     n_samples: int,
     seed: int,
     in_training_key: bool = False,
+    given: GivenRoll | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Roll:
     """`sample` by threshold, as bits: takes little memory however many phrases are asked for.
@@ -86,12 +114,27 @@ def sample_packed(
     packed = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
     for first in range(0, n_samples, _BATCH):
         n = min(_BATCH, n_samples - first)
-        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first)
+        part = None if given is None else given[first : first + n]
+        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first, given=part)
         for plane, own in zip(packed, made):
             plane[first : first + n] = pack(own)
         if progress is not None:
             progress(first + n, n_samples)
     return packed
+
+
+def _as_features(given: GivenRoll | None, n: int, model: Generator) -> Given | None:
+    """What a generator that accompanies is told; nothing given is told too."""
+    if not model.accompanies:
+        return None
+    if given is None:
+        shape = (n, model.n_bars, model.spec.steps_per_bar, model.layout.n_features)
+        return Given(torch.zeros(shape, dtype=torch.float64), torch.zeros(n, model.spec.n_tracks, dtype=torch.bool))
+    return Given(model.layout.crop(given.roll).double(), given.tracks)
+
+
+def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:
+    return torch.where(tracks[:, :, None, None, None], given, made)
 
 
 def latents(model: Generator, samples: range, seed: int) -> Tensor:

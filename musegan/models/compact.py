@@ -63,9 +63,8 @@ class CompactGenerator(Generator):
             raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
         n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
         n_rows = 1 if variant == "composer" else 1 + n_tracks
-        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size))
+        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size), slope=SLOPE)
         self.variant, self.own_bar_share = variant, own_bar_share
-        self.register_buffer("slope", torch.tensor(SLOPE))
 
         # Shared by the tracks
         if variant != "jamming":
