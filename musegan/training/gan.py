@@ -20,7 +20,7 @@ from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, flagged, measure, values_by_name
-from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
+from musegan.losses import discriminator_loss, generator_loss, zero_centred_penalty
 from musegan.metrics.histograms import distance
 from musegan.models import CompactGenerator, Layout, build, save_generator
 from musegan.sampling import sample, sample_packed
@@ -121,7 +121,7 @@ def train(
             if penalise:
                 music.requires_grad_(), fake_leaf.requires_grad_()
             real_score, fake_score = discriminator(music, *view), discriminator(fake_leaf, *view)
-            loss_d = relativistic_discriminator(real_score, fake_score)
+            loss_d = discriminator_loss("relativistic", real_score, fake_score)
             numbers = {"discriminator": loss_d.item()}
             if penalise:
                 penalty = zero_centred_penalty(real_score, music) + zero_centred_penalty(fake_score, fake_leaf)
@@ -132,7 +132,7 @@ def train(
             # Generator
             # Differs: real scores are those of before the update, which saves a pass
             discriminator.requires_grad_(False)
-            loss_g = relativistic_generator(real_score.detach(), discriminator(fake, *view))
+            loss_g = generator_loss("relativistic", real_score.detach(), discriminator(fake, *view))
             numbers["generator"] = loss_g.item()
             _update(optimizers["generator"], loss_g)
             discriminator.requires_grad_(True)
