@@ -60,7 +60,7 @@ def generator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     _check_scores(real, fake)
     match kind:
         case "relativistic": return F.softplus(real - fake).mean()
-        case "wasserstein" | "hinge": return fake.mean()
+        case "wasserstein" | "hinge": return -fake.mean()
         case "non-saturating": return F.softplus(-fake).mean()
         case "classic": return -F.softplus(fake).mean()    # log(1 - sigmoid(fake))
         case "least-squares": return (fake - 1).square().mean() / 2
