@@ -14,12 +14,15 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KINDS = ("relativistic", "wasserstein", "non-saturating", "classic", "hinge", "least-squares")
+from musegan.config import Loss
+
+KINDS = get_args(Loss)
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:

@@ -77,6 +77,8 @@ class Generator(nn.Module, PyTorchModelHubMixin):
                 raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")
         self.layout, self.n_bars, self.facts, self.latent_shape = layout, n_bars, facts, tuple(latent_shape)
         self.register_buffer("slope", torch.tensor(slope))
+        self.register_buffer("thresholds", torch.full((2, layout.spec.n_tracks), 0.5))
+        """[2, K] in (0, 1), of each track's frame and onset probabilities, from which a cell sounds or starts a note."""
 
     @property
     def spec(self) -> RollSpec:

@@ -22,6 +22,7 @@ from musegan.losses import discriminator_loss, generator_loss, gradient_penalty,
 from musegan.models import Facts, Generator, Given, build, save_generator
 from musegan.seeding import derived_seed, generator_for
 from musegan.training.augmentation import ADAPT_EVERY, Strength, View, view
+from musegan.training.calibration import calibrate
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
 from musegan.training.validation import Validation, given_tracks, show
@@ -157,6 +158,7 @@ def train(
 
             # Compare with held-out pieces
             if compares:
+                calibrate(average, derived_seed(settings.seed, "calibration"))
                 found = validation.compare(average)
                 numbers |= found.distances
                 save_generator(average, run.newest)
