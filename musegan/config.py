@@ -51,8 +51,8 @@ class DataConfig:
 class ModelConfig:
     """The generator/discriminator pair."""
 
-    kind: Literal["compact"] = "compact"
-    """Architecture."""
+    kind: Literal["compact", "musegan-v3"] = "compact"
+    """Architecture. `musegan-v3` is the released one at latent_size 128, generator_width and discriminator_width 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
     """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
     accompaniment: bool = False

@@ -9,11 +9,12 @@ from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, save_generator
 from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
+from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.roll import RollSpec
 
 __all__ = [
-    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "RollLogits", "build",
-    "load_generator", "save_generator",
+    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "MuseganV3Discriminator",
+    "MuseganV3Generator", "RollLogits", "build", "load_generator", "save_generator",
 ]    # fmt: skip
 
 
@@ -47,5 +48,9 @@ def build(
                 own_bar_share=config.own_bar_share,
             )
             return generator, CompactDiscriminator(layout, n_bars, config.discriminator_width, config.n_blocks)
+        case "musegan-v3":
+            layout = Layout.whole(spec)
+            generator = MuseganV3Generator(layout, n_bars, facts, config.latent_size, config.generator_width)
+            return generator, MuseganV3Discriminator(layout, n_bars, config.discriminator_width)
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")
