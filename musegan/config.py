@@ -17,6 +17,8 @@ from musegan.errors import UserError, one_line
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
+Loss = Literal["relativistic", "wasserstein", "non-saturating", "classic", "hinge", "least-squares"]
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -36,6 +38,9 @@ class DataConfig:
     """Probability in [0, 1] with which each sounding track of a phrase is silenced; the last one never is."""
     validation_share: float = 0.15
     """Share of the pieces held out to choose the best snapshot, in (0, 1)."""
+    test_share: float = 0.0
+    """Share of the pieces kept apart from training and from that choice, in [0, 1); `musegan evaluate --held-out` takes
+    those of this share."""
 
     def __post_init__(self):
         _check(self, "n_bars", at_least=1)
@@ -45,6 +50,8 @@ class DataConfig:
             raise UserError(f"data.track_dropout must lie in [0, 1]: got {self.track_dropout}")
         if not 0 < self.validation_share < 1:
             raise UserError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
+        if not 0 <= self.test_share < 1 - self.validation_share:
+            raise UserError(f"data.test_share must lie in [0, 1 - data.validation_share): got {self.test_share}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class ModelConfig:
     """Residual blocks along the beats, in each network."""
     own_bar_share: float = 0.35
     """Weight of a bar's own latent beside the one common to all bars: smaller repeats more."""
+    spectral_norm: bool = False
+    """The discriminator's weights divided by their largest singular values."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
 
@@ -89,14 +98,41 @@ class TrainConfig:
     """Phrases in a batch."""
     seed: int = 0
     """Decides everything random."""
+    loss: Loss = "relativistic"
+    """What the two networks play for, see `musegan.losses`."""
+    penalty: Literal["zero-centred", "real", "gradient", "none"] = "zero-centred"
+    """On the discriminator's gradient: R1 and R2, R1 alone (of real phrases), or WGAN-GP's."""
+    penalty_weight: float = 1.0
+    """Of the penalty; 10 in WGAN-GP."""
+    penalty_every: int = 8
+    """Discriminator updates from one penalty to the next; its weight grows as much."""
+    discriminator_updates: int = 1
+    """Updates of the discriminator for each of the generator; 5 in MuseGAN."""
     learning_rate: float = 1.2e-3
     """Adam's, for both networks; 2e-3 diverged."""
-    penalty_weight: float = 1.0
-    """Weight of each of the zero-centred penalties R1 and R2."""
-    penalty_every: int = 8
-    """Discriminator updates from one pair of penalties to the next; their weight grows as much."""
+    learning_rate_halving: int = 0
+    """Steps in which the learning rates fall by half, smoothly; 0 for never."""
+    adam_beta1: float = 0.0
+    """Adam's, of the mean; 0.5 in MuseGAN."""
+    adam_beta2: float = 0.99
+    """Adam's, of the square; 0.9 in MuseGAN."""
+    slope_growth: float = 1.0
+    """Factor by which the slope of the generator's cells or neurons grows in each epoch; 1.1 in BinaryMuseGAN."""
+    max_slope: float = 10.0
+    """Where its growth ends."""
+    accompany_share: float = 0.5
+    """Share of generated phrases for which some of a real phrase's tracks are given, where `model.accompaniment`."""
+    augment_probability: float = 1.0
+    """With which the discriminator sees a step's phrases, real and generated alike, moved as the next three say."""
+    augment_target: float = 0.0
+    """Above 0, the probability adapts: it grows while the discriminator prefers training phrases to held-out ones by
+    more than this share of how it prefers them to generated ones, and shrinks otherwise."""
     transpose_range: int = 5
-    """The discriminator sees real and generated phrases moved by up to this many semitones."""
+    """Transposition by up to this many semitones."""
+    shift_beats: bool = False
+    """Shift in time by whole beats; by whole bars they are shifted in any case."""
+    silence_track: bool = False
+    """One track silenced."""
     ema_decay: float = 0.999
     """Of the generator's moving average, which is what is saved and sampled; reached after a ramp-up."""
     validate_every: int = 250
@@ -111,17 +147,20 @@ class TrainConfig:
     """Processes that make batches ahead of time; 0 makes them in the training process. The batches are the same."""
 
     def __post_init__(self):
-        _check(self, "steps", at_least=1)
         _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
-        _check(self, "transpose_range", at_least=0)
-        _check(self, "penalty_weight", at_least=0)
-        _check(self, "workers", at_least=0)
-        for name in ("penalty_every", "validate_every", "validation_samples", "checkpoint_every"):
+        for name in ("steps", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
+                     "checkpoint_every", "slope_growth", "max_slope"):    # fmt: skip
             _check(self, name, at_least=1)
+        for name in ("transpose_range", "penalty_weight", "workers", "learning_rate_halving", "augment_target"):
+            _check(self, name, at_least=0)
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate must be above 0: got {self.learning_rate}")
-        if not 0 <= self.ema_decay < 1:
-            raise UserError(f"train.ema_decay must lie in [0, 1): got {self.ema_decay}")
+        for name in ("ema_decay", "adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"train.{name} must lie in [0, 1): got {getattr(self, name)}")
+        for name in ("accompany_share", "augment_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"train.{name} must lie in [0, 1]: got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

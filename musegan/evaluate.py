@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     if settings is not None and "train" not in corpora and settings.data.dataset == arguments.real:
         errors.print(
             "note: the model was trained on part of the real music. To compare with the pieces it has not seen: "
-            f"--held-out {settings.data.validation_share:g}", highlight=False, markup=False,
+            f"--held-out {settings.data.test_share or settings.data.validation_share:g}", highlight=False, markup=False,
         )    # fmt: skip
     _show(found, Console())
     print(f"wrote {out / 'evaluation.html'} and {out / 'evaluation.json'}")
@@ -167,7 +167,7 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, argument
         raise UserError(f"--min-tracks must be at most {data['real'].spec.n_tracks}: got {min_tracks}")
     parts: dict[str, tuple[PackedDataset, list[int] | None]] = {name: (dataset, None) for name, dataset in data.items()}
     if arguments.held_out is not None:
-        training, held_out = split_pieces(data["real"].pieces, arguments.held_out)
+        training, held_out, _ = split_pieces(data["real"].pieces, arguments.held_out)
         parts = {"real": (data["real"], held_out), "train": (data["real"], training)}
     corpora = {}
     for name, (dataset, pieces) in parts.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,12 +12,29 @@ from torch import Tensor
 
 from musegan.keys import LOWEST_SHIFT, transpose
 from musegan.errors import UserError
-from musegan.models import Generator, Layout, RollLogits
+from musegan.models import Generator, Given, Layout, RollLogits
 from musegan.ops import bernoulli, pack, threshold
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
 
 Method = Literal["threshold", "bernoulli"]
+
+
+class GivenRoll:
+    """Tracks to which the others are made.
+
+    Args:
+        roll: planes [N, K, B, T, P] bool; tracks that are not given do not count.
+        tracks: [N, K] bool, which are given.
+    """
+
+    def __init__(self, roll: Roll, tracks: Tensor):
+        self.roll, self.tracks = roll, tracks
+
+    def __getitem__(self, samples: slice) -> GivenRoll:
+        return GivenRoll(self.roll.map(lambda plane: plane[samples]), self.tracks[samples])
+
+
 _BATCH = 64     # samples made at a time; does not change any of them
 
 
@@ -26,9 +43,10 @@ def sample(
     n_samples: int,
     seed: int,
     method: Method = "threshold",
-    at: float = 0.5,
+    at: float | None = None,
     in_training_key: bool = False,
     first_sample: int = 0,
+    given: GivenRoll | None = None,
 ) -> Roll:
     """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
 
@@ -40,24 +58,33 @@ def sample(
         n_samples: N.
         seed: any integer.
         method: `threshold` takes what is likelier than `at`, `bernoulli` draws each cell.
-        at: probability in (0, 1) above which a cell of a poly track sounds; lower gives more notes.
+        at: probability in (0, 1) above which a cell sounds; lower gives more notes. None: the model's own thresholds,
+            one for each track.
         in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
             each by the shift of a real one.
         first_sample: number of the first phrase, to make a long series in parts.
+        given: tracks to which the others are made, in the training key; they come out as they are. For a generator that
+            accompanies, and with `in_training_key`.
     Returns:
         planes [N, K, B, T, P] bool.
     Raises:
         UserError: `at` is not in (0, 1).
+        ValueError: tracks are given to a generator that does not accompany, or in another key.
     """
-    if not 0 < at < 1:
+    if at is not None and not 0 < at < 1:
         raise UserError(f"threshold must lie between 0 and 1: got {at}")
+    if given is not None and not (model.accompanies and in_training_key):
+        raise ValueError("tracks can be given to a generator that accompanies, in its training key")
     model = copy.deepcopy(model).cpu().double().eval()
     rolls = []
     for first in range(first_sample, first_sample + n_samples, _BATCH):
         samples = range(first, min(first + _BATCH, first_sample + n_samples))
-        with torch.no_grad():
-            logits = model(latents(model, samples, seed))
-        roll = binarize(logits, model.layout, method, at, seed, first)
+        part = None if given is None else given[first - first_sample : samples.stop - first_sample]
+        logits = logits_of(model, samples, seed, part)
+        thresholds = model.thresholds if at is None else torch.stack([torch.full_like(model.thresholds[0], at), model.thresholds[1]])
+        roll = binarize(logits, model.layout, method, thresholds, seed, first)
+        if part is not None:
+            roll = Roll(*map(partial(_replaced, part.tracks), roll, part.roll))
         if model.facts.key_shifts and not in_training_key:
             roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
         rolls.append(roll)
@@ -72,6 +99,7 @@ def sample_packed(
     n_samples: int,
     seed: int,
     in_training_key: bool = False,
+    given: GivenRoll | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Roll:
     """`sample` by threshold, as bits: takes little memory however many phrases are asked for.
@@ -86,12 +114,33 @@ def sample_packed(
     packed = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
     for first in range(0, n_samples, _BATCH):
         n = min(_BATCH, n_samples - first)
-        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first)
+        part = None if given is None else given[first : first + n]
+        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first, given=part)
         for plane, own in zip(packed, made):
             plane[first : first + n] = pack(own)
         if progress is not None:
             progress(first + n, n_samples)
     return packed
+
+
+@torch.no_grad()
+def logits_of(model: Generator, samples: range, seed: int, given: GivenRoll | None = None) -> RollLogits:
+    """What a generator gives for the latents of some samples' numbers, in its own precision."""
+    dtype = next(model.parameters()).dtype
+    told = _as_features(given, len(samples), model, dtype) if model.accompanies else None
+    return model(latents(model, samples, seed).to(dtype), told)
+
+
+def _as_features(given: GivenRoll | None, n: int, model: Generator, dtype: torch.dtype) -> Given:
+    """What a generator that accompanies is told; that nothing is given is told too."""
+    if given is None:
+        shape = (n, model.n_bars, model.spec.steps_per_bar, model.layout.n_features)
+        return Given(torch.zeros(shape, dtype=dtype), torch.zeros(n, model.spec.n_tracks, dtype=torch.bool))
+    return Given(model.layout.crop(given.roll).to(dtype), given.tracks)
+
+
+def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:
+    return torch.where(tracks[:, :, None, None, None], given, made)
 
 
 def latents(model: Generator, samples: range, seed: int) -> Tensor:
@@ -103,26 +152,35 @@ def latents(model: Generator, samples: range, seed: int) -> Tensor:
 
 
 def binarize(
-    logits: RollLogits, layout: Layout, method: Method, at: float = 0.5, seed: int = 0, first_sample: int = 0
+    logits: RollLogits,
+    layout: Layout,
+    method: Method,
+    thresholds: Tensor | None = None,
+    seed: int = 0,
+    first_sample: int = 0,
 ) -> Roll:
     """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
 
     Args:
         logits: planes [N, K, B, T, P].
         layout: says which tracks play one note at a time.
-        method, at: as in `sample`.
+        method: as in `sample`.
+        thresholds: [2, K] in (0, 1), of each track's frame and onset probabilities, for the method `threshold`; 0.5 without.
         seed: of the Bernoulli draws.
         first_sample: number of the first sample, which decides its place in the random stream.
     Returns:
         planes [N, K, B, T, P] bool.
     """
+    if thresholds is None:
+        thresholds = torch.full((2, len(layout.heads)), 0.5, dtype=torch.float64)
+    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [2, K, 1, 1, 1]
     frame_logits = logits.frame.clone()
     for k, head in enumerate(layout.heads):
         if head == "mono":
-            convert = _hazards if method == "bernoulli" else _winner
+            convert = _hazards if method == "bernoulli" else winner
             frame_logits[:, k] = convert(frame_logits[:, k])
     if method == "threshold":
-        frame, onset = threshold(frame_logits, math.log(at / (1 - at))), threshold(logits.onset)
+        frame, onset = threshold(frame_logits - cuts[0]), threshold(logits.onset - cuts[1])
     else:
         offset = first_sample * logits.frame[0].numel()
         frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)
@@ -130,19 +188,23 @@ def binarize(
     for k, head in enumerate(layout.heads):
         if head == "mono" and method == "bernoulli":
             frame[:, k] &= frame[:, k].cumsum(-1) == 1
+    return Roll(frame, frame & (onset | ~sounding_before(frame)))
+
+
+def sounding_before(frame: Tensor) -> Tensor:
+    """Whether each cell's pitch sounds at the step before, across bar lines: [N, K, B, T, P] bool -> the same."""
     sounding = frame.flatten(2, 3)    # [N, K, B * T, P]
     before = torch.zeros_like(sounding)
     before[:, :, 1:] = sounding[:, :, :-1]
-    return Roll(frame, frame & (onset | ~before.view_as(frame)))
+    return before.view_as(frame)
 
 
-def _winner(logits: Tensor) -> Tensor:
-    """Log-odds of one pitch or none -> +inf at the likeliest pitch where it beats the rest, else -inf. [..., P]."""
+def winner(logits: Tensor) -> Tensor:
+    """Log-odds of one pitch or none -> the likeliest pitch's against the rest, -inf for all others. [..., P]."""
     p = logits.sigmoid()
     best, pitch = p.max(-1, keepdim=True)
-    rest = 1 - p.sum(-1, keepdim=True)
-    wins = torch.zeros_like(p, dtype=torch.bool).scatter(-1, pitch, best > rest)
-    return torch.where(wins, torch.inf, -torch.inf).to(logits.dtype)
+    rest = (1 - p.sum(-1, keepdim=True)).clamp(min=1e-12)
+    return torch.full_like(p, -torch.inf).scatter(-1, pitch, (best / rest).log())
 
 
 def _hazards(logits: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ def damaged(tmp_path, run, name, change):
     ("config.json", lambda content: content.replace(b'"compact"', b'"enormous"'), "unknown kind of model 'enormous'"),
     ("config.json", lambda content: content.replace(b'"n_pitches": 84', b'"n_pitches": 20'), "cannot read"),
     ("config.json", lambda content: content.replace(b'"n_bars": 2', b'"n_bars": -3'), "n_bars must be a whole number above 0"),
-    ("config.json", lambda content: content.replace(b'"own_bar_share": 0.35', b'"own_bar_share": "x"'), "must be numbers"),
+    ("config.json", lambda content: content.replace(b'"own_bar_share": 0.35', b'"own_bar_share": "x"'), "must be a number"),
     ("config.json", lambda content: re.sub(rb'"key_shifts": \[[^]]*', b'"key_shifts": [-1', content), "key_shifts must be 12 counts"),
     ("config.json", lambda content: content.replace(b'"name": "bass"', b'"name": 5'), "name must be text"),
     ("config.json", lambda content: b"[]", "cannot read"),

@@ -31,7 +31,7 @@ def test_a_start_is_a_likely_onset_or_sound_after_silence():
 @pytest.mark.parametrize("at, sounding", [(0.5, 1), (0.25, 2), (0.05, 3), (0.95, 0)])
 def test_a_lower_threshold_gives_more_notes(at, sounding):
     layout = Layout(SPEC, (0, 0), (4, 4), ("poly", "poly"))
-    roll = binarize(logits([[0.9, 0.3, 0.1, 0]] * 4, [[0.5] * 4] * 4), layout, "threshold", at)
+    roll = binarize(logits([[0.9, 0.3, 0.1, 0]] * 4, [[0.5] * 4] * 4), layout, "threshold", torch.full((2, 2), at))
     assert roll.frame[0, 1, 0, 0].sum() == sounding
 
 

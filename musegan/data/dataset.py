@@ -172,25 +172,33 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(found[path][1]))
 
 
-def split_pieces(names: list[str], validation_share: float) -> tuple[list[int], list[int]]:
-    """Divides pieces into training and validation by a hash of their names.
+def split_pieces(
+    names: list[str], validation_share: float, test_share: float = 0.0
+) -> tuple[list[int], list[int], list[int]]:
+    """Divides pieces into training, validation and test by a hash of their names.
 
-    A piece keeps its side when others come or go. Where the hash leaves validation empty, or training, the piece
-    nearest to the border moves over, if there are two pieces.
+    A piece keeps its side when others come or go. Where the hash leaves a side empty that has a share, the piece nearest
+    to the border moves over, as long as there is a piece for each. The test pieces of a share are the validation pieces of
+    the same share without test pieces.
 
     Args:
         names: of the pieces.
-        validation_share: in [0, 1]; 0 gives no validation.
+        validation_share, test_share: in [0, 1], together at most 1; 0 gives none.
     Returns:
-        Indices of the training and of the validation pieces, ascending.
+        Indices of the training, of the validation and of the test pieces, ascending.
     Raises:
-        ValueError: the share is out of range.
+        ValueError: a share is out of range.
     """
-    if not 0 <= validation_share <= 1:
-        raise ValueError(f"validation_share must be 0 to 1: got {validation_share}")
+    if not (validation_share >= 0 <= test_share and validation_share + test_share <= 1):
+        raise ValueError(f"shares must be 0 to 1: got validation_share={validation_share}, test_share={test_share}")
     place = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 for name in names]
     order = sorted(range(len(names)), key=lambda i: (place[i], names[i]))
-    n_validation = bisect_right([place[i] for i in order], validation_share)
-    if len(names) > 1 and 0 < validation_share < 1:
-        n_validation = min(max(n_validation, 1), len(names) - 1)
-    return sorted(order[n_validation:]), sorted(order[:n_validation])
+    n_kept = 1 if validation_share + test_share < 1 else 0    # for training
+    n_test, n_held_out = (bisect_right([place[i] for i in order], end) for end in (test_share, test_share + validation_share))
+    if test_share > 0:
+        n_test = min(max(n_test, 1), max(len(names) - n_kept - (validation_share > 0), 0))
+    if validation_share > 0:
+        n_held_out = max(min(max(n_held_out, n_test + 1), len(names) - n_kept), n_test)
+    else:
+        n_held_out = n_test
+    return sorted(order[n_held_out:]), sorted(order[n_test:n_held_out]), sorted(order[:n_test])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from musegan.config import ModelConfig
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
@@ -32,6 +33,15 @@ def build(
     Raises:
         UserError: the config does not fit the rolls.
     """
+    generator, discriminator = _pair(config, spec, cell_counts, n_bars, facts)
+    if config.spectral_norm:
+        for layer in discriminator.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv2d, nn.Conv3d)):
+                spectral_norm(layer)
+    return generator, discriminator
+
+
+def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int, facts: Facts) -> tuple[Generator, nn.Module]:
     match config.kind:
         case "compact":
             layout = Layout.fit(cell_counts, spec, tuple(config.mono_tracks))

@@ -18,6 +18,7 @@ from musegan.models.generator import Facts, Generator, Given, RollLogits, check_
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
+REPEAT_LAGS = (1, 2)    # bars between which the discriminator compares beats
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
 
@@ -63,9 +64,8 @@ class CompactGenerator(Generator):
             raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
         n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
         n_rows = 1 if variant == "composer" else 1 + n_tracks
-        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size))
+        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size), slope=SLOPE)
         self.variant, self.own_bar_share = variant, own_bar_share
-        self.register_buffer("slope", torch.tensor(SLOPE))
 
         # Shared by the tracks
         if variant != "jamming":
@@ -237,7 +237,8 @@ class CompactDiscriminator(nn.Module):
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
-        self.from_beats = nn.Linear(n_beats * width, width)
+        self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
+        self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
         self.from_bars = nn.Linear(n_bars * width, width)
         self.score = nn.Linear(width + 1, 1)
 
@@ -257,6 +258,7 @@ class CompactDiscriminator(nn.Module):
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)
         h = h.unflatten(1, (-1, self.layout.spec.beats_per_bar)).flatten(2)    # [N, B, beats * C]
+        h = torch.cat([h, *(h * h.roll(lag, dims=1) for lag in self.lags)], dim=2)    # what comes back is large
         h = F.leaky_relu(self.from_beats(h), 0.2)    # [N, B, C]
         h = F.leaky_relu(self.from_bars(h.flatten(1)), 0.2)    # [N, C]
         return self.score(minibatch_stddev(h)).squeeze(1)

@@ -63,18 +63,22 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         n_bars: B, bars in a phrase of training.
         facts: of the training data.
         latent_shape: of one sample's latents, standard normal.
+        slope: by which cells, or binary neurons, multiply their input at the start; training may raise it.
     """
 
     kind: ClassVar[str]
     """Its name in a config and in a model folder."""
 
-    def __init__(self, layout: Layout, n_bars: int, facts: Facts, latent_shape: tuple[int, ...]):
+    def __init__(self, layout: Layout, n_bars: int, facts: Facts, latent_shape: tuple[int, ...], slope: float = 1.0):
         super().__init__()
         check_positive(n_bars=n_bars)
         for name, density in (("frame_density", facts.frame_density), ("onset_density", facts.onset_density)):
             if len(density) not in (0, layout.spec.n_tracks):
                 raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")
         self.layout, self.n_bars, self.facts, self.latent_shape = layout, n_bars, facts, tuple(latent_shape)
+        self.register_buffer("slope", torch.tensor(slope))
+        self.register_buffer("thresholds", torch.full((2, layout.spec.n_tracks), 0.5))
+        """[2, K] in (0, 1), of each track's frame and onset probabilities, from which a cell sounds or starts a note."""
 
     @property
     def spec(self) -> RollSpec:

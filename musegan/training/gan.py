@@ -12,24 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from musegan.config import Config
+from musegan.config import Config, TrainConfig
+from musegan.data.dataset import PackedDataset
 from musegan.data.loader import Batches, Loader
-from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
-from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM, write_midi, write_png
-from musegan.evaluation.corpus import Corpus
-from musegan.evaluation.statistics import Measured, flagged, measure, values_by_name
-from musegan.losses import relativistic_discriminator, relativistic_generator, zero_centred_penalty
-from musegan.metrics.histograms import distance
-from musegan.models import Facts, Generator, build, save_generator
-from musegan.sampling import sample, sample_packed
+from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
+from musegan.losses import discriminator_loss, generator_loss, gradient_penalty, zero_centred_penalty
+from musegan.models import Facts, Generator, Given, build, save_generator
 from musegan.seeding import derived_seed, generator_for
+from musegan.training.augmentation import ADAPT_EVERY, Strength, View, view
+from musegan.training.calibration import calibrate
 from musegan.training.run_folder import RunFolder
+from musegan.training.splits import split
+from musegan.training.validation import Validation, given_tracks, show
 
-ADAM_BETAS = (0.0, 0.99)    # R3GAN
-LOG_EVERY = 10              # steps
-N_SHOWN = 4                 # phrases in a picture
+LOG_EVERY = 10    # steps
 
 
 class Progress:
@@ -67,13 +65,9 @@ def train(
     """
     # Data
     settings, device = config.train, _device(config.train.device)
-    training, validation = _split(config, dataset)
-    real = {
-        name: _measured(phrases, settings.validation_samples, settings.seed)
-        for name, phrases in (("held_out", validation), ("training", training))
-    }
-    floor = float(distance(real["training"].counts(), real["held_out"].counts()))
-    progress.say(f"{len(training)} phrases to train on, {len(validation)} held out; distance between them {floor:.3f}")
+    training, held_out, _ = split(config.data, dataset)
+    validation = Validation(training, held_out, settings)
+    progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; distance between them {validation.floor:.3f}")
 
     # Networks
     cell_counts = training.cell_counts_within(config.data.transpose_semitones)
@@ -82,62 +76,78 @@ def train(
         generator, discriminator = build(
             config.model, dataset.spec, cell_counts, config.data.n_bars, _facts(training)
         )
+    layout, first_slope = generator.layout, generator.slope.item()
     average = copy.deepcopy(generator).requires_grad_(False).eval()
     networks = {"generator": generator, "discriminator": discriminator, "average": average}
     for network in networks.values():
         network.to(device)
+    betas = (settings.adam_beta1, settings.adam_beta2)
     optimizers = {
-        name: torch.optim.Adam(networks[name].parameters(), lr=settings.learning_rate, betas=ADAM_BETAS, fused=True)
+        name: torch.optim.Adam(networks[name].parameters(), lr=settings.learning_rate, betas=betas, fused=True)
         for name in ("generator", "discriminator")
     }
+    strength = Strength(settings.augment_probability, settings.augment_target)
 
     # Resume
     step, best, fingerprint = 0, float("inf"), training.fingerprint()
     if resume and run.checkpoint.exists():
-        step, best = _restore(run, networks, optimizers, fingerprint)
+        step, best, strength.probability = _restore(run, networks, optimizers, fingerprint)
         progress.say(f"resumed after step {step}")
     run.rewind_metrics(step)
     writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
     progress.start(step, settings.steps)
 
     # Batches, from that step on
+    updates = settings.discriminator_updates
     augmentation = Augmentation(config.data.transpose_semitones, config.data.track_dropout)
-    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=generator.layout.crop)
-    loader = Loader(batches, range(step, settings.steps), settings.workers)
+    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=layout.crop)
+    loader = Loader(batches, range(step * updates, settings.steps * updates), settings.workers)
+    remembered = Batches(held_out, settings.batch_size, settings.seed, transform=layout.crop)
 
     with writer, open(run.metrics, "a", buffering=1) as log, loader:
         stopping = False
         while step < settings.steps and not stopping:
-            # One batch, one augmentation, one set of latents
+            # Schedules
             started = time.perf_counter()
-            music = next(loader).to(device).float()
-            latents = _latents(generator, settings.batch_size, settings.seed, step).to(device)
-            view = _augmentation(settings.seed, step, settings.transpose_range, config.data.n_bars)
-            step += 1
+            for optimizer in optimizers.values():
+                optimizer.param_groups[0]["lr"] = _learning_rate(settings, step)
+            generator.slope.fill_(_slope(settings, first_slope, step * updates * settings.batch_size // len(training)))
+            numbers = {}
 
-            # Discriminator
-            fake = generator.probabilities(latents)
-            fake_leaf = fake.detach()
-            penalise = step % settings.penalty_every == 0
-            if penalise:
-                music.requires_grad_(), fake_leaf.requires_grad_()
-            real_score, fake_score = discriminator(music, *view), discriminator(fake_leaf, *view)
-            loss_d = relativistic_discriminator(real_score, fake_score)
-            numbers = {"discriminator": loss_d.item()}
-            if penalise:
-                penalty = zero_centred_penalty(real_score, music) + zero_centred_penalty(fake_score, fake_leaf)
-                numbers["penalty"] = penalty.item()
-                loss_d = loss_d + settings.penalty_weight * settings.penalty_every * penalty
-            _update(optimizers["discriminator"], loss_d)
+            for number in range(step * updates, (step + 1) * updates):
+                # One batch, one set of latents, one view
+                music = next(loader).to(device).float()
+                latents = _latents(generator, settings, number).to(device)
+                given = _given(generator, music, settings, number)
+                seen = view(settings, layout, config.data.n_bars, number, strength.probability)
+
+                # Discriminator
+                with torch.set_grad_enabled(number == (step + 1) * updates - 1):
+                    fake = generator.probabilities(latents, given)    # the last one is the generator's too
+                loss_d, real_score, penalty = _discriminator_loss(discriminator, music, fake.detach(), seen, layout, settings, number)
+                numbers["discriminator"] = loss_d.item()
+                if penalty is not None:
+                    numbers["penalty"] = penalty.item()
+                    loss_d = loss_d + settings.penalty_weight * settings.penalty_every * penalty
+                _update(optimizers["discriminator"], loss_d)
 
             # Generator
             # Differs: real scores are those of before the update, which saves a pass
             discriminator.requires_grad_(False)
-            loss_g = relativistic_generator(real_score.detach(), discriminator(fake, *view))
+            fake_score = seen.score(discriminator, fake, layout)
+            loss_g = generator_loss(settings.loss, real_score.detach(), fake_score)
             numbers["generator"] = loss_g.item()
             _update(optimizers["generator"], loss_g)
             discriminator.requires_grad_(True)
+            step += 1
             _update_average(average, generator, min(settings.ema_decay, (1 + step) / (10 + step)))
+
+            # Adapt the augmentation
+            if settings.augment_target and step % ADAPT_EVERY == 0:
+                with torch.no_grad():
+                    unseen = seen.score(discriminator, remembered[step].to(device).float(), layout)
+                numbers["memory"] = strength.adapt(real_score, unseen, fake_score)
+                numbers["augment_probability"] = strength.probability
 
             # Stop on NaN, before anything is saved
             last, stopping = step == settings.steps, stop_requested()
@@ -148,29 +158,30 @@ def train(
 
             # Compare with held-out pieces
             if compares:
-                found, statistics, flags = _validate(average, real, settings.validation_samples, settings.seed)
-                numbers |= found
+                calibrate(average, derived_seed(settings.seed, "calibration"))
+                found = validation.compare(average)
+                numbers |= found.distances
                 save_generator(average, run.newest)
                 if numbers["distance_held_out"] < best:
                     best = numbers["distance_held_out"]
                     save_generator(average, run.best)
-                _show(average, run, step, settings.seed)
+                show(average, run, step, settings.seed)
                 progress.say(f"step {step}: distance {numbers['distance_held_out']:.3f} from held-out pieces "
-                             f"(best {best:.3f}, real {floor:.3f}), {numbers['distance_training']:.3f} from training")
-                for flag in flags:
+                             f"(best {best:.3f}, real {validation.floor:.3f}), {numbers['distance_training']:.3f} from training")
+                for flag in found.flags:
                     progress.say(f"step {step}: {flag}")
 
             # Log and keep
             progress.advance(step, numbers)
             if compares or step % LOG_EVERY == 0 or step == 1:
-                log.write(json.dumps({"step": step, **numbers} | ({"statistics": statistics} if compares else {})) + "\n")
+                log.write(json.dumps({"step": step, **numbers} | ({"statistics": found.statistics} if compares else {})) + "\n")
                 for name, value in numbers.items():
                     writer.add_scalar(name, value, step)
-                for name, value in statistics.items() if compares else ():
+                for name, value in found.statistics.items() if compares else ():
                     if value is not None:
                         writer.add_scalar(f"statistics/{name}", value, step)
             if keeps:
-                _save(run, networks, optimizers, step=step, best=best, data=fingerprint)
+                _save(run, networks, optimizers, step=step, best=best, augment_probability=strength.probability, data=fingerprint)
     return step >= settings.steps
 
 
@@ -186,26 +197,6 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _split(config: Config, dataset: PackedDataset) -> tuple[Phrases, Phrases]:
-    """Phrases of the pieces to train on, and of those held out."""
-    data = config.data
-    starts = dataset.phrase_starts(data.n_bars)
-    piece = dataset.piece_of(starts)
-    parts = []
-    if len(dataset.pieces) < 2:
-        raise UserError("training needs two pieces at least, one of them to hold out: the data set has one")
-    for name, indices in zip(("train on", "hold out"), split_pieces(dataset.pieces, data.validation_share)):
-        own = starts[torch.isin(piece, torch.as_tensor(indices))]
-        phrases = Phrases(dataset, own, data.n_bars, data.normalize_key, data.min_tracks)
-        if len(phrases) == 0:
-            raise UserError(
-                f"no phrases to {name}: none of the {len(indices)} pieces for it has {data.n_bars} bars in a row in "
-                f"which data.min_tracks={data.min_tracks} tracks sound; there are {len(dataset.pieces)} pieces in all"
-            )
-        parts.append(phrases)
-    return parts[0], parts[1]
-
-
 def _facts(training: Phrases) -> Facts:
     """What a generator keeps of the data it was trained on."""
     cells, n_steps = training.cell_counts.sum(1), len(training) * training.n_bars * training.dataset.spec.steps_per_bar
@@ -218,15 +209,45 @@ def _facts(training: Phrases) -> Facts:
     )
 
 
-def _latents(generator: Generator, n: int, seed: int, step: int) -> Tensor:
-    return torch.randn(n, *generator.latent_shape, generator=generator_for(seed, "latents", step))
+def _learning_rate(settings: TrainConfig, step: int) -> float:
+    halving = settings.learning_rate_halving
+    return settings.learning_rate * (0.5 ** (step / halving) if halving else 1.0)
 
 
-def _augmentation(seed: int, step: int, transpose_range: int, n_bars: int) -> tuple[int, int]:
-    """Semitones and bars by which the discriminator sees this step's phrases moved, real and generated alike."""
-    rng = generator_for(seed, "augmentation", step)
-    semitones = int(torch.randint(-transpose_range, transpose_range + 1, (), generator=rng))
-    return semitones, int(torch.randint(n_bars, (), generator=rng))
+def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
+    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first)) if settings.slope_growth > 1 else first
+
+
+def _latents(generator: Generator, settings: TrainConfig, number: int) -> Tensor:
+    rng = generator_for(settings.seed, "latents", number)
+    return torch.randn(settings.batch_size, *generator.latent_shape, generator=rng)
+
+
+def _given(generator: Generator, music: Tensor, settings: TrainConfig, number: int) -> Given | None:
+    """Tracks of the batch's phrases, each of which the generated phrase in its place accompanies."""
+    if not generator.accompanies:
+        return None
+    tracks = given_tracks(len(music), generator.spec.n_tracks, settings.accompany_share, settings.seed, number)
+    return Given(music, tracks.to(music.device))
+
+
+def _discriminator_loss(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, seen: View, layout, settings: TrainConfig, number: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss without penalty, the scores of the real phrases [N], and the penalty where this update has one."""
+    penalise = (number + 1) % settings.penalty_every == 0 and settings.penalty_weight > 0
+    on_real, on_fake = (penalise and settings.penalty in kinds for kinds in (("zero-centred", "real"), ("zero-centred",)))
+    real, fake = real.detach().requires_grad_(on_real), fake.requires_grad_(on_fake)
+    real_score, fake_score = (seen.score(discriminator, features, layout) for features in (real, fake))
+    loss, penalty = discriminator_loss(settings.loss, real_score, fake_score), None
+    if on_real:
+        penalty = zero_centred_penalty(real_score, real)
+    if on_fake:
+        penalty = penalty + zero_centred_penalty(fake_score, fake)
+    if penalise and settings.penalty == "gradient":
+        alpha = torch.rand(len(real), generator=generator_for(settings.seed, "interpolation", number)).to(real.device)
+        penalty = gradient_penalty(lambda features: seen.score(discriminator, features, layout), real, fake, alpha)
+    return loss, real_score, penalty
 
 
 def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:
@@ -255,38 +276,13 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             old.copy_(new)
 
 
-def _measured(phrases: Phrases, n: int, seed: int) -> Measured:
-    return measure(Corpus.of_roll(phrases.sample(n, seed), phrases.dataset.spec))
-
-
-def _validate(
-    average: Generator, real: dict[str, Measured], n_samples: int, seed: int
-) -> tuple[dict[str, float], dict[str, float | None], list[str]]:
-    """Of generated phrases: distances from the held-out and the training ones, statistics, and what is badly off."""
-    roll = sample_packed(average, n_samples, derived_seed(seed, "validation"), in_training_key=True)
-    generated = measure(Corpus(roll, torch.arange(n_samples), average.spec))
-    counts = generated.counts()
-    distances = {f"distance_{name}": float(distance(counts, reference.counts())) for name, reference in real.items()}
-    values, wanted = (values_by_name(measured) for measured in (generated, real["training"]))
-    statistics = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    return distances, statistics, flagged(values, wanted)
-
-
-def _show(average: Generator, run: RunFolder, step: int, seed: int) -> None:
-    """Writes a picture of some phrases, always of the same latents, and the first of them as MIDI."""
-    roll = sample(average, N_SHOWN, derived_seed(seed, "samples"))
-    name = run.samples / f"step-{step:06d}"
-    write_png(name.with_suffix(".png"), roll.phrases(), average.spec)
-    write_midi(name.with_suffix(".mid"), roll.phrases()[0], average.spec, average.facts.tempo_bpm)
-
-
 def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **facts) -> None:
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
     run.save_checkpoint({**facts, **{name: part.state_dict() for name, part in parts.items()}})
 
 
-def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str) -> tuple[int, float]:
-    """Loads what `_save` wrote; returns step and best distance so far."""
+def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str) -> tuple[int, float, float]:
+    """Loads what `_save` wrote; returns step, best distance so far and probability of augmentation."""
     state = run.load_checkpoint()
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
     try:
@@ -294,6 +290,6 @@ def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, f
             raise UserError("its data set has changed since")
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        return state["step"], state["best"]
+        return state["step"], state["best"], state["augment_probability"]
     except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as err:
         raise UserError(f"{run.checkpoint} does not fit this run: {one_line(err)}") from err

@@ -360,7 +360,7 @@ def test_opening_does_not_read_the_music(tmp_path):
 
 def test_split_is_a_partition_of_about_the_share_and_stays_as_pieces_come():
     names = [f"song {i}" for i in range(2000)]
-    train, validation = split_pieces(names, 0.15)
+    train, validation, _ = split_pieces(names, 0.15)
     assert sorted(train + validation) == list(range(2000)) and 250 < len(validation) < 350
     more = ["another", *names, "and another"]
     assert {more[i] for i in split_pieces(more, 0.15)[1]} - {names[i] for i in validation} <= {"another", "and another"}
@@ -369,11 +369,21 @@ def test_split_is_a_partition_of_about_the_share_and_stays_as_pieces_come():
 def test_neither_side_of_a_split_is_empty():
     for n in range(2, 6):
         for share in (0.001, 0.999):
-            train, validation = split_pieces([str(i) for i in range(n)], share)
+            train, validation, test = split_pieces([str(i) for i in range(n)], share)
             assert train and validation
-    assert split_pieces(["one"], 0.001) == ([0], []) and split_pieces(["a", "b"], 0) == ([0, 1], [])
+    assert split_pieces(["one"], 0.001) == ([0], [], []) and split_pieces(["a", "b"], 0) == ([0, 1], [], [])
+
+
+def test_test_pieces_are_apart_and_those_that_a_validation_share_would_be():
+    names = [f"song {i}" for i in range(2000)]
+    parts = split_pieces(names, 0.2, test_share=0.15)
+    assert sorted(sum(parts, [])) == list(range(2000))
+    assert parts[2] == split_pieces(names, 0.15)[1] and 350 < len(parts[1]) < 450
+    for n in range(3, 6):
+        for shares in ((0.001, 0.001), (0.001, 0.99), (0.99, 0.001)):
+            assert all(split_pieces([str(i) for i in range(n)], *shares))
 
 
 def test_a_share_out_of_range():
-    with pytest.raises(ValueError, match="0 to 1: got 15"):
+    with pytest.raises(ValueError, match="0 to 1: got validation_share=15"):
         split_pieces(["a"], 15)

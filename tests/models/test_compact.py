@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from musegan.losses import relativistic_generator
+from musegan.losses import generator_loss
 from musegan.models import CompactDiscriminator, CompactGenerator, Facts, Given, Layout, load_generator, save_generator
 from musegan.models.compact import gated
 from musegan.roll import Roll, RollSpec, Track
@@ -164,7 +164,7 @@ def test_a_pair_learns_in_any_metre(metre, steps_per_beat, steps_per_bar, tmp_pa
     for step in range(2):
         fake = generator.probabilities(latents(generator, n=4, seed=step))
         assert fake.shape == features.shape
-        loss = relativistic_generator(discriminator(features, 1, rotation=1), discriminator(fake, 1, rotation=1))
+        loss = generator_loss("relativistic", discriminator(features, 1, rotation=1), discriminator(fake, 1, rotation=1))
         optimizer.zero_grad(), loss.backward(), optimizer.step()
     assert all(torch.isfinite(weight).all() for weight in both.parameters())
     stuck = [name for (name, new), old in zip(both.named_parameters(), before.parameters()) if torch.equal(new, old)]
