@@ -54,11 +54,12 @@ class DataConfig:
             raise UserError(f"data.test_share must lie in [0, 1 - data.validation_share): got {self.test_share}")
 
 
+_ALL_KINDS = ("latent_size", "generator_width", "discriminator_width", "spectral_norm")
 KIND_KEYS = {
-    "compact": ("variant", "accompaniment", "latent_size", "generator_width", "track_width", "discriminator_width",
-                "n_blocks", "own_bar_share", "mono_tracks"),
-    "musegan": ("variant", "accompaniment", "latent_size", "generator_width", "discriminator_width"),
-}    # fmt: skip
+    "compact": (*_ALL_KINDS, "variant", "accompaniment", "track_width", "n_blocks", "own_bar_share", "mono_tracks"),
+    "musegan": (*_ALL_KINDS, "variant", "accompaniment"),
+    "musegan-v3": _ALL_KINDS,
+}
 """The keys of `model` that each kind reads; another one may only have its default value."""
 
 
@@ -66,8 +67,9 @@ KIND_KEYS = {
 class ModelConfig:
     """The generator/discriminator pair."""
 
-    kind: Literal["compact", "musegan"] = "compact"
-    """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018."""
+    kind: Literal["compact", "musegan", "musegan-v3"] = "compact"
+    """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018, and `musegan-v3` the
+    released one at latent_size 128, generator_width and discriminator_width 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
     """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
     accompaniment: bool = False

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-
 import torch
 
 from musegan import config, resources
@@ -52,7 +51,7 @@ def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
             read.add(name)
             return super().__getattribute__(name)
 
-    settings = Recorded(kind=kind, generator_width=8, discriminator_width=8)
+    settings = Recorded(kind=kind, generator_width=32, discriminator_width=32)
     read.clear()
     build(settings, SPEC, torch.ones(3, 12), 1)
     assert read == {"kind", *KIND_KEYS[kind]}

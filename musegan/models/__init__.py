@@ -10,12 +10,14 @@ from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, save_generator
 from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
-from musegan.models.musegan import MuseGANDiscriminator, MuseGANGenerator
+from musegan.models.musegan import MuseganDiscriminator, MuseganGenerator
+from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.roll import RollSpec
 
 __all__ = [
-    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "MuseGANDiscriminator",
-    "MuseGANGenerator", "RollLogits", "build", "load_generator", "save_generator",
+    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "MuseganDiscriminator",
+    "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator", "RollLogits", "build", "load_generator",
+    "save_generator",
 ]    # fmt: skip
 
 
@@ -60,7 +62,7 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
             return generator, CompactDiscriminator(layout, n_bars, config.discriminator_width, config.n_blocks)
         case "musegan":
             layout = Layout.whole(spec)
-            generator = MuseGANGenerator(
+            generator = MuseganGenerator(
                 layout,
                 n_bars,
                 facts,
@@ -69,6 +71,10 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
                 latent_size=config.latent_size,
                 width=config.generator_width,
             )
-            return generator, MuseGANDiscriminator(layout, n_bars, config.discriminator_width)
+            return generator, MuseganDiscriminator(layout, n_bars, config.discriminator_width)
+        case "musegan-v3":
+            layout = Layout.whole(spec)
+            generator = MuseganV3Generator(layout, n_bars, facts, config.latent_size, config.generator_width)
+            return generator, MuseganV3Discriminator(layout, n_bars, config.discriminator_width)
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

@@ -15,9 +15,10 @@ from musegan.files import atomic_write
 from musegan.models.compact import CompactGenerator
 from musegan.models.generator import Facts, Generator
 from musegan.models.layout import Layout
-from musegan.models.musegan import MuseGANGenerator
+from musegan.models.musegan import MuseganGenerator
+from musegan.models.musegan_v3 import MuseganV3Generator
 
-_KINDS = {kind.kind: kind for kind in (CompactGenerator, MuseGANGenerator)}
+_KINDS = {kind.kind: kind for kind in (CompactGenerator, MuseganGenerator, MuseganV3Generator)}
 
 
 def save_generator(model: Generator, folder: Path) -> None:

@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from musegan.models.blocks import ChannelNorm
 from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive
 from musegan.models.layout import Layout
+from musegan.models.streams import check_whole, plane_logits
 from musegan.models.windows import Window, n_windows, step_factors, windows
 
 OCTAVE = 12
 WEIGHT_STD = 0.02    # released code: normal, cut at two deviations
 
 
-class MuseGANGenerator(Generator):
+class MuseganGenerator(Generator):
     """Latents to rolls.
 
     A sample's latents are [1 + K, 2, Z], or [1, 2, Z] for `composer`: row 0 is shared by the tracks and row 1 + k is
@@ -66,7 +67,7 @@ class MuseGANGenerator(Generator):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width)
         if variant not in ("composer", "jamming", "hybrid"):
             raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
-        _check_whole(layout)
+        check_whole(layout)
         n_tracks = layout.spec.n_tracks
         n_rows = 1 if variant == "composer" else 1 + n_tracks
         super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 2, latent_size))
@@ -112,7 +113,7 @@ class MuseGANGenerator(Generator):
         if self.variant == "hybrid":
             rows = [torch.cat([rows[0], own], dim=-1) for own in rows[1:]]    # K of [N * B, 1, 4 * Z]
         cells = [generator(row, levels) for generator, row in zip(self.bars, rows)]    # [N * B, T, 1 or K, P]
-        return torch.cat(cells, dim=2).flatten(2).unflatten(0, (n, n_bars))
+        return self.slope * torch.cat(cells, dim=2).flatten(2).unflatten(0, (n, n_bars))
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`."""
@@ -123,9 +124,7 @@ class MuseGANGenerator(Generator):
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`; those of given tracks are what it would have made."""
-        frame, onset = self.layout.expand(self._cells(latents, given), outside=-torch.inf)
-        onset[:, [track.is_drum for track in self.spec.tracks]] = torch.inf
-        return RollLogits(frame, onset)
+        return plane_logits(self.layout, self._cells(latents, given))
 
 
 class TemporalGenerator(nn.Module):
@@ -230,7 +229,7 @@ class BarEncoder(nn.Module):
         return levels
 
 
-class MuseGANDiscriminator(nn.Module):
+class MuseganDiscriminator(nn.Module):
     """Features to a score: bars first, then pitches, octaves and steps; no normalisation.
 
     Args:
@@ -242,7 +241,7 @@ class MuseGANDiscriminator(nn.Module):
     def __init__(self, layout: Layout, n_bars: int, width: int = 128):
         super().__init__()
         check_positive(n_bars=n_bars, width=width)
-        _check_whole(layout)
+        check_whole(layout)
         self.layout = layout
         self.bars = nn.ModuleList(
             Window(n, width, kernel, 1) for n, kernel in zip((layout.spec.n_tracks, width), bar_kernels(n_bars))
@@ -300,11 +299,6 @@ def bar_kernels(n_bars: int) -> tuple[int, int]:
 def _beside(h: Tensor, levels: list[Tensor]) -> Tensor:
     """The channels of the coarsest level, which is taken off, beside those of h."""
     return torch.cat([h, levels.pop()], dim=-1) if levels else h
-
-
-def _check_whole(layout: Layout) -> None:
-    if layout != Layout.whole(layout.spec):
-        raise ValueError("layout must be Layout.whole(spec): these networks see every pitch, and the frame plane alone")
 
 
 def _initialise(module: nn.Module) -> None:

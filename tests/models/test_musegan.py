@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from musegan.losses import zero_centred_penalty
-from musegan.models import Facts, Given, Layout, MuseGANDiscriminator, MuseGANGenerator, load_generator, save_generator
+from musegan.models import (
+    Facts,
+    Given,
+    Layout,
+    MuseganDiscriminator,
+    MuseganGenerator,
+    load_generator,
+    save_generator,
+)
 from musegan.models.windows import n_windows, step_factors, windows
 from musegan.roll import Roll, RollSpec, Track
 from tests.models.test_layout import SPEC, random_roll
@@ -39,8 +47,8 @@ def lively(network, seed=0):
 
 
 def pair(layout=LAYOUT, n_bars=4, facts=FACTS, **settings):
-    generator = MuseGANGenerator(layout, n_bars, facts, **SMALL | settings)
-    return lively(generator).eval(), lively(MuseGANDiscriminator(layout, n_bars, width=8))
+    generator = MuseganGenerator(layout, n_bars, facts, **SMALL | settings)
+    return lively(generator).eval(), lively(MuseganDiscriminator(layout, n_bars, width=8))
 
 
 def latents(generator, n=6, seed=0):
@@ -214,7 +222,7 @@ def test_discriminator_is_the_papers_layers():
 def test_default_sizes_are_the_papers():
     layout = Layout.whole(RollSpec(tuple(Track(f"t{k}") for k in range(5)), steps_per_beat=24, n_pitches=84))
     with torch.device("meta"):
-        generator, discriminator = MuseGANGenerator(layout, 4), MuseGANDiscriminator(layout, 4)
+        generator, discriminator = MuseganGenerator(layout, 4), MuseganDiscriminator(layout, 4)
     bar, temporal = generator.bars[0], generator.temporal[0]
     assert generator.latent_shape == (6, 2, 32) and len(generator.bars) == 5 and len(generator.temporal) == 6
     assert bar.first.weight.shape == (1024, 128)
@@ -307,6 +315,19 @@ def test_a_bar_is_made_to_what_is_given_of_it():
     assert ((before - after).abs().amax(dim=(0, 2, 3)) > 0).tolist() == [False, False, True, False]
 
 
+def test_encoder_sees_a_cell_where_it_is():
+    layout = Layout.whole(ODD)
+    generator, _ = pair(layout, 1, Facts(), accompaniment=True)
+    features, tracks = torch.zeros(1, 1, 12, layout.n_features).double(), torch.tensor([[True, False]])
+    silent = generator.encoder(Given(features, tracks))
+    for step, pitch in ((0, 11), (0, 12), (7, 0), (11, 22)):
+        note = features.clone()
+        note[0, 0, step, pitch] = 1
+        octaves, steps, *_ = generator.encoder(Given(note, tracks))
+        assert (octaves - silent[0]).abs().sum((0, 2)).nonzero().flatten().tolist() == [2 * step + pitch // 12]
+        assert (steps - silent[1]).abs().sum((0, 2)).nonzero().flatten().tolist() == [step]
+
+
 def test_nothing_given_is_no_tracks_given():
     generator, _ = pair(accompaniment=True)
     z, none = latents(generator), torch.zeros(6, 3, dtype=torch.bool)
@@ -325,9 +346,18 @@ def test_logits_and_probabilities_are_the_same_numbers():
     assert (logits.onset[:, 0] == torch.inf).all() and (logits.onset[:, 1:] == -torch.inf).all()
 
 
+def test_slope_multiplies_the_log_odds():
+    generator, _ = pair()
+    z = latents(generator)
+    before = generator(z).frame
+    generator.slope.fill_(2.5)
+    assert torch.allclose(generator(z).frame, 2.5 * before)
+    assert torch.allclose(LAYOUT.crop(Roll((2.5 * before).sigmoid(), None)), generator.probabilities(z))
+
+
 @pytest.mark.parametrize("variant", ["composer", "hybrid"])
 def test_output_starts_at_the_density_of_the_data(variant):
-    generator = MuseGANGenerator(LAYOUT, 4, FACTS, variant=variant, **SMALL)
+    generator = MuseganGenerator(LAYOUT, 4, FACTS, variant=variant, **SMALL)
     frame = generator(latents(generator).float()).frame.sigmoid()
     for k, pitches in enumerate(FACTS.frame_density):
         assert frame[:, k].mean().item() == pytest.approx(pitches / 12, rel=0.05)
@@ -338,7 +368,7 @@ def test_model_folder_gives_the_model_back(tmp_path):
     generator.float()
     save_generator(generator, tmp_path / "model")
     loaded = load_generator(tmp_path / "model")
-    assert isinstance(loaded, MuseGANGenerator) and (loaded.variant, loaded.accompanies) == ("jamming", True)
+    assert isinstance(loaded, MuseganGenerator) and (loaded.variant, loaded.accompanies) == ("jamming", True)
     assert loaded.layout == LAYOUT and loaded.facts == FACTS
     given = Given(music().float(), torch.tensor([False, True, False]).expand(6, -1))
     z = latents(generator).float()
@@ -347,7 +377,7 @@ def test_model_folder_gives_the_model_back(tmp_path):
 
 def test_a_layout_that_crops_is_refused():
     cropped = Layout(SPEC, (2, 0, 1), (3, 12, 5), ("poly",) * 3)
-    for network in (MuseGANGenerator, MuseGANDiscriminator):
+    for network in (MuseganGenerator, MuseganDiscriminator):
         with pytest.raises(ValueError, match="must be Layout.whole"):
             network(cropped, 4)
 
