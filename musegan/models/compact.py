@@ -85,7 +85,19 @@ class CompactGenerator(Generator):
             self.track_common = TrackLinear(n_tracks, latent_size, n_beats * track_width)
             self.track_own = TrackLinear(n_tracks, latent_size, n_beats * track_width)
         self.track_norm = ChannelNorm(n_tracks * track_width)
+        n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
+        if variant != "jamming":
+            self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
+        if variant != "composer":
+            self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
+        planes = [2 * k + j for k, track in enumerate(layout.columns) for j in range(2 if track.onset else 1)]
+        planes = torch.tensor(planes).repeat_interleave(torch.tensor(layout.widths))
+        self.register_buffer("planes", planes, persistent=False)    # [F] of 2 K
         self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                if "rhythm" in name:    # all bars start alike anyway
+                    value.zero_()
         if facts.frame_density:
             self._start_at(facts)
 
@@ -137,7 +149,20 @@ class CompactGenerator(Generator):
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
         cells = [layer(h).unflatten(-1, (n_steps, -1)) for layer, h in zip(self.to_steps, tracks)]
         cells = self.slope * torch.cat(cells, dim=-1)    # [N, B * beats, steps, F]
-        return cells.flatten(1, 2).unflatten(1, (n_bars, -1)), gate.unsqueeze(2)
+        cells = cells.flatten(1, 2).unflatten(1, (n_bars, -1)) + self._rhythm(common)    # [N, B, T, F]
+        return cells, gate.unsqueeze(2)
+
+    def _rhythm(self, common: Tensor) -> Tensor:
+        """What all bars have in common beside their cells: latents [N, 1 + K, 1, Z] -> [N, 1, T, F], equal over a plane's pitches."""
+        n_tracks, n_steps = self.spec.n_tracks, self.spec.steps_per_bar
+        rhythm = 0
+        if self.variant != "jamming":
+            h = F.leaky_relu(self.common(common[:, 0, 0]), 0.2)    # [N, C]
+            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, K, 2 T]
+        if self.variant != "composer":
+            rhythm = rhythm + self.track_rhythm(common[:, 1:]).squeeze(2)
+        rhythm = rhythm.reshape(-1, 2 * n_tracks, n_steps)[:, self.planes]    # [N, F, T]
+        return rhythm.transpose(1, 2).unsqueeze(1)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
