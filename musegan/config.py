@@ -58,8 +58,8 @@ class DataConfig:
 class ModelConfig:
     """The generator/discriminator pair."""
 
-    kind: Literal["compact", "musegan-v3"] = "compact"
-    """Architecture. `musegan-v3` is the released one at latent_size 128, generator_width and discriminator_width 512."""
+    kind: Literal["compact", "musegan-v3", "bmusegan"] = "compact"
+    """Architecture. `musegan-v3` and `bmusegan` are the released ones at latent_size 128 and both widths 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
     """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
     accompaniment: bool = False
@@ -80,6 +80,10 @@ class ModelConfig:
     """The discriminator's weights divided by their largest singular values."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
+    binary: Literal["none", "deterministic", "stochastic"] = "deterministic"
+    """Neurons at the end of a `bmusegan`; `none` gives probabilities."""
+    refiner: bool = True
+    """Residual blocks of each track between generator and neurons of a `bmusegan`."""
 
     def __post_init__(self):
         for name in ("latent_size", "generator_width", "track_width", "discriminator_width"):
