@@ -59,6 +59,7 @@ KIND_KEYS = {
     "compact": (*_ALL_KINDS, "variant", "accompaniment", "track_width", "n_blocks", "own_bar_share", "mono_tracks"),
     "musegan": (*_ALL_KINDS, "variant", "accompaniment"),
     "musegan-v3": _ALL_KINDS,
+    "bmusegan": (*_ALL_KINDS, "binary", "refiner"),
 }
 """The keys of `model` that each kind reads; another one may only have its default value."""
 
@@ -67,9 +68,9 @@ KIND_KEYS = {
 class ModelConfig:
     """The generator/discriminator pair."""
 
-    kind: Literal["compact", "musegan", "musegan-v3"] = "compact"
-    """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018, and `musegan-v3` the
-    released one at latent_size 128, generator_width and discriminator_width 512."""
+    kind: Literal["compact", "musegan", "musegan-v3", "bmusegan"] = "compact"
+    """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018; `musegan-v3` and
+    `bmusegan` are the released ones at latent_size 128 and both widths 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
     """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
     accompaniment: bool = False
@@ -91,6 +92,10 @@ class ModelConfig:
     """The discriminator's weights divided by their largest singular values."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
+    binary: Literal["none", "deterministic", "stochastic"] = "deterministic"
+    """Neurons at the end of a `bmusegan`; `none` gives probabilities."""
+    refiner: bool = True
+    """Residual blocks of each track between generator and neurons of a `bmusegan`."""
 
     def __post_init__(self):
         for name in ("latent_size", "generator_width", "track_width", "discriminator_width"):

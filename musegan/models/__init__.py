@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from musegan.config import ModelConfig
+from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, save_generator
 from musegan.models.generator import Facts, Generator, Given, RollLogits
@@ -15,9 +16,9 @@ from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.roll import RollSpec
 
 __all__ = [
-    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "MuseganDiscriminator",
-    "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator", "RollLogits", "build", "load_generator",
-    "save_generator",
+    "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
+    "Given", "Layout", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator",
+    "RollLogits", "build", "load_generator", "save_generator",
 ]    # fmt: skip
 
 
@@ -76,5 +77,11 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
             layout = Layout.whole(spec)
             generator = MuseganV3Generator(layout, n_bars, facts, config.latent_size, config.generator_width)
             return generator, MuseganV3Discriminator(layout, n_bars, config.discriminator_width)
+        case "bmusegan":
+            layout = Layout.whole(spec)
+            generator = BMuseganGenerator(
+                layout, n_bars, facts, config.latent_size, config.generator_width, config.binary, config.refiner
+            )
+            return generator, BMuseganDiscriminator(layout, n_bars, config.discriminator_width)
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from musegan.models.generator import check_positive
 from musegan.models.layout import Layout
-from musegan.models.streams import SEMITONES, Shape, active, check_whole, linear, weights
+from musegan.models.streams import SEMITONES, Shape, active, check_whole, linear
 from musegan.models.strided import overlapping
 
 _BATCH = 8    # samples at a time: exact, since no sample sees another, and what they need stays in the cache
@@ -160,13 +160,13 @@ class StreamDiscriminator(nn.Module):
         return active(self.edges_3(active(self.edges_2(h.flatten(3))).flatten(2)))
 
 
-class TrackLinear(nn.Module):
-    """A linear layer of its own for each track: [K, R, C] -> [K, R, D]."""
+class TrackLinear(nn.ModuleList):
+    """A linear layer for each track, all in one product: [K, R, C] -> [K, R, D]."""
 
     def __init__(self, n_tracks: int, n_in: int, n_out: int):
-        super().__init__()
-        self.weight = weights(n_tracks, n_in, n_out)
-        self.bias = nn.Parameter(torch.zeros(n_tracks, 1, n_out))
+        super().__init__(linear(n_in, n_out) for _ in range(n_tracks))
 
     def forward(self, h: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, h, self.weight)
+        weight = torch.stack([layer.weight.mT for layer in self])    # [K, C, D]
+        bias = torch.stack([layer.bias for layer in self])    # [K, D]
+        return torch.baddbmm(bias.unsqueeze(1), h, weight)

@@ -51,7 +51,7 @@ class MuseganV3Generator(Generator):
         self.streams = Streams(s, width // 4, width // 16, width // 32)
 
     def _logits(self, latents: Tensor) -> Tensor:
-        """[N, Z] -> half the log-odds [N, B, T, K, P], which the released code takes the tanh of."""
+        """[N, Z] -> log-odds [N, B, T, K * P]: twice what the released code takes the tanh of, to give -1 to 1."""
         s = self.shape
         h = F.linear(latents, self.to_bars).unflatten(1, (s.n_bars, -1))    # [N, B, 512]
         h = F.linear(self.bar_norm(h).relu(), self.to_beats)    # [N, B, beats * q * 256]
@@ -59,15 +59,16 @@ class MuseganV3Generator(Generator):
         h = F.linear(self.beat_norm(h).relu(), self.to_octaves)
         h = h.unflatten(4, (s.outer, s.group_octaves, -1)).transpose(3, 4)    # [N, B, beats, outer, q, 3, 128]
         h = overlap_add(h)[..., : s.octaves, :]    # [N, B, beats, outer, octaves, 128]
-        return self.streams(self.octave_norm(h.contiguous()).relu())
+        h = self.streams(self.octave_norm(h.contiguous()).relu())    # [N, B, T, K, P]
+        return 2 * self.slope * h.flatten(3)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`."""
-        return (2 * self._logits(latents)).sigmoid().flatten(3)    # [N, B, T, K * P]
+        return self._logits(latents).sigmoid()
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`."""
-        return plane_logits(self.layout, 2 * self._logits(latents).flatten(3))
+        return plane_logits(self.layout, self._logits(latents))
 
 
 class MuseganV3Discriminator(StreamDiscriminator):

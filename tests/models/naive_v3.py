@@ -117,19 +117,26 @@ class NaiveDiscriminator(nn.Module):
         self.merged = conv_layer(24 * w, 32 * w, (see, 1, 1), (1, 1, 1))                            # 3, 1, 1
         self.score = nn.Linear((1 if score_pairs else s.bars + 1 - see) * 32 * w, 1)
 
+    def seen(self, features):
+        x = (2 * features - 1).unflatten(-1, (self.s.tracks, self.s.pitches)).permute(0, 3, 1, 2, 4)
+        return F.pad(x, (0, 12 * self.s.octaves - self.s.pitches), value=-1.0)    # [N, K, B, T, P]
+
+    def edges(self, x):
+        return x - F.pad(x[:, :, :, :-1], (0, 0, 1, 0))
+
+    def own(self, x, k):
+        return x
+
     def forward(self, features: Tensor) -> Tensor:
-        s = self.s
-        x = (2 * features - 1).unflatten(-1, (s.tracks, s.pitches)).permute(0, 3, 1, 2, 4)    # [N, K, B, T, P]
-        x = F.pad(x, (0, 12 * s.octaves - s.pitches), value=-1.0)
+        s, x = self.s, self.seen(features)
         beats = x.unflatten(3, (s.beats, -1)).sum(4)    # [N, K, B, beats, P]
         chroma = sum(beats[..., 12 * i : 12 * i + 12] for i in range(s.octaves))
-        before = F.pad(x[:, :, :, :-1], (0, 0, 1, 0))
-        on_off_set = (x - before).sum(4, keepdim=True)
+        on_off_set = self.edges(x).sum(4, keepdim=True)
 
-        h = [
-            layer(torch.cat([pitch_time(x), time_pitch(x)], dim=1))
-            for layer, pitch_time, time_pitch in zip(self.merged_private, self.pitch_time, self.time_pitch)
-        ]
+        h = []
+        for k in range(s.tracks):
+            own = self.own(x, k)
+            h.append(self.merged_private[k](torch.cat([self.pitch_time[k](own), self.time_pitch[k](own)], dim=1)))
         h = torch.cat(h, dim=1)
         needed = 1 if s.groups == 1 else 2 * s.groups + 1
         h = F.pad(h, (0, max(0, needed - s.octaves)))
@@ -201,22 +208,23 @@ def discriminator_tensors(fast, read=lambda parameter: parameter) -> dict[str, T
     def kernel(weight, *places):    # [D, places * C] -> [D, C, 1, time, pitch]
         return read(weight).unflatten(1, (*places, -1)).permute(0, 3, 1, 2).unsqueeze(2)
 
-    def own(layer, i, *places):    # [K, places * C, D] -> [D, C, 1, time, pitch]
-        return read(layer.weight)[i].unflatten(0, (*places, -1)).permute(3, 2, 0, 1).unsqueeze(2)
-
     result = {}
     for i in range(k):
         first = (("pitch_time", fast.pitch_1, (1, 12)), ("time_pitch", fast.time_2, (s.inner, 1)))
         for name, layer, places in first:
-            w = layer.out_features // k
-            result[f"{name}.{i}.0.0.weight"] = kernel(layer.weight, *places)[i * w : (i + 1) * w]
-            result[f"{name}.{i}.0.0.bias"] = read(layer.bias)[i * w : (i + 1) * w]
+            if isinstance(layer, nn.Linear):
+                w = layer.out_features // k
+                result[f"{name}.{i}.0.0.weight"] = kernel(layer.weight, *places)[i * w : (i + 1) * w]
+                result[f"{name}.{i}.0.0.bias"] = read(layer.bias)[i * w : (i + 1) * w]
+            else:    # of a track that sees itself alone
+                result[f"{name}.{i}.0.0.weight"] = kernel(layer[i].weight, *places)
+                result[f"{name}.{i}.0.0.bias"] = read(layer[i].bias)
         for name, layer, places in (
             ("pitch_time.{}.1", fast.time_1, (s.inner, 1)), ("time_pitch.{}.1", fast.pitch_2, (1, 12)),
             ("merged_private.{}", fast.merged, (1, 1)),
         ):
-            result[f"{name.format(i)}.0.weight"] = own(layer, i, *places)
-            result[f"{name.format(i)}.0.bias"] = read(layer.bias)[i, 0]
+            result[f"{name.format(i)}.0.weight"] = kernel(layer[i].weight, *places)
+            result[f"{name.format(i)}.0.bias"] = read(layer[i].bias)
     for name, layer, places in (
         ("shared.0.0", fast.from_octaves, (s.outer, s.group_octaves)),
         ("shared.1.0", fast.from_beats, (s.beats, s.groups)),
