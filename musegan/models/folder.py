@@ -16,9 +16,12 @@ from musegan.models.bmusegan import BMuseganGenerator
 from musegan.models.compact import CompactGenerator
 from musegan.models.generator import Facts, Generator
 from musegan.models.layout import Layout
+from musegan.models.musegan import MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Generator
 
-_KINDS = {kind.kind: kind for kind in (CompactGenerator, MuseganV3Generator, BMuseganGenerator)}
+_KINDS = {
+    kind.kind: kind for kind in (CompactGenerator, MuseganGenerator, MuseganV3Generator, BMuseganGenerator)
+}
 
 
 def save_generator(model: Generator, folder: Path) -> None:
