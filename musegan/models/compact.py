@@ -279,7 +279,7 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
-        rhythm = F.linear(features, self._transposed(self.sums, semitones)).flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
+        rhythm = F.linear(features, self._transposed(self.sums, semitones)).log1p().flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
         h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
