@@ -27,7 +27,7 @@ class CompactGenerator(Generator):
 
     A sample's latents are [1 + K, 1 + B, Z], or [1, 1 + B, Z] for `composer`: row 0 is shared by the tracks and row
     1 + k is track k's own; column 0 is common to all bars and column 1 + b is bar b's. Track k's own latents change
-    nothing but track k. Any number of bars can be made, whatever the number trained with.
+    nothing but track k. Any number of bars can be made, whatever the number trained with; see `Generator.any_length`.
 
     Args:
         layout: of the features it makes.
@@ -94,6 +94,16 @@ class CompactGenerator(Generator):
         """Whether it takes given tracks."""
         return hasattr(self, "encoder")
 
+    @property
+    def any_length(self) -> bool:
+        """True: bars are latents of their own."""
+        return True
+
+    @property
+    def has_track_latents(self) -> bool:
+        """Whether tracks have latents of their own."""
+        return self.variant != "composer"
+
     def _start_at(self, facts: Facts) -> None:
         """Sets the output's bias to the data's density, so that training starts with plausible silence."""
         gate_share = torch.tensor(GATE_BIAS).sigmoid()
@@ -114,8 +124,11 @@ class CompactGenerator(Generator):
     def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
         """Latents -> cells before their nonlinearity [N, B, T, F] and gates [N, B, 1, K]."""
         n_beats, n_steps = self.spec.beats_per_bar, self.spec.steps_per_beat
-        n_bars = latents.shape[2] - 1
-        common, own = latents[:, :, :1], latents[:, :, 1:]    # [N, 1 + K, 1, Z], [N, 1 + K, B, Z]
+        if latents.ndim == 5:
+            common, own = latents.unbind(2)    # [N, 1 + K, B, Z] each
+        else:
+            common, own = latents[:, :, :1], latents[:, :, 1:]    # [N, 1 + K, 1, Z], [N, 1 + K, B, Z]
+        n_bars = own.shape[2]
         if self.variant == "jamming":
             h = latents.new_zeros(len(latents), n_bars, self.bar_norm.num_features)
         else:
