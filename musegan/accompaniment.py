@@ -25,6 +25,7 @@ def accompany(
     decoding: Decoding = Decoding(),
     truncation: float = 1.0,
     only_scale: bool = False,
+    in_training_key: bool = False,
 ) -> Roll:
     """Makes the tracks that are not given, to those that are.
 
@@ -41,6 +42,7 @@ def accompany(
         decoding: how logits become notes.
         truncation: see `musegan.latents.truncate`.
         only_scale: leave out notes of the tracks that are made which are not in the scale of the key.
+        in_training_key: what is given is in C major / A minor already, and not moved.
     Returns:
         planes [N, K, B, T, P] bool; given tracks are to the bit what they were, in whatever range.
     Raises:
@@ -57,7 +59,7 @@ def accompany(
         return roll.map(torch.clone)
     model = exact(model)
     given = roll.map(lambda plane: plane & tracks[:, :, None, None, None])
-    shifts = _shifts(model, given.frame, seed, numbers)
+    shifts = torch.zeros(n, dtype=torch.int64) if in_training_key else _shifts(model, given.frame, seed, numbers)
     home = transpose(given, -shifts, model.spec)
     if model.any_length:
         latents = torch.cat([piece(model, home.frame.shape[2], None, seed, number) for number in numbers])
