@@ -339,6 +339,10 @@ def _condition_lines(found: Evaluation) -> list[str]:
             for field, own, other in zip(test.own._fields, test.own, test.swapped)
         )
         lines.append(f"[bold]Given track[/] with its own / another phrase's accompaniment, {name}: {', '.join(parts)}")
+        if math.isfinite(test.changed):
+            lines.append(
+                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of their note starts"
+            )
     return lines
 
 
