@@ -85,7 +85,17 @@ class CompactGenerator(Generator):
             self.track_common = TrackLinear(n_tracks, latent_size, n_beats * track_width)
             self.track_own = TrackLinear(n_tracks, latent_size, n_beats * track_width)
         self.track_norm = ChannelNorm(n_tracks * track_width)
+        n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
+        if variant != "jamming":
+            self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
+        if variant != "composer":
+            self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
+        self.register_buffer("planes", layout.planes, persistent=False)
         self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                if "rhythm" in name:    # all bars start alike anyway
+                    value.zero_()
         if facts.frame_density:
             self._start_at(facts)
 
@@ -150,7 +160,20 @@ class CompactGenerator(Generator):
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
         cells = [layer(h).unflatten(-1, (n_steps, -1)) for layer, h in zip(self.to_steps, tracks)]
         cells = self.slope * torch.cat(cells, dim=-1)    # [N, B * beats, steps, F]
-        return cells.flatten(1, 2).unflatten(1, (n_bars, -1)), gate.unsqueeze(2)
+        cells = cells.flatten(1, 2).unflatten(1, (n_bars, -1)) + self._rhythm(common)    # [N, B, T, F]
+        return cells, gate.unsqueeze(2)
+
+    def _rhythm(self, common: Tensor) -> Tensor:
+        """What all bars have in common beside their cells: latents [N, 1 + K, 1, Z] -> [N, 1, T, F], equal over a plane's pitches."""
+        n_tracks, n_steps = self.spec.n_tracks, self.spec.steps_per_bar
+        rhythm = 0
+        if self.variant != "jamming":
+            h = F.leaky_relu(self.common(common[:, 0, 0]), 0.2)    # [N, C]
+            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, K, 2 T]
+        if self.variant != "composer":
+            rhythm = rhythm + self.track_rhythm(common[:, 1:]).squeeze(2)
+        rhythm = rhythm.reshape(-1, 2 * n_tracks, n_steps)[:, self.planes]    # [N, F, T]
+        return rhythm.transpose(1, 2).unsqueeze(1)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
@@ -248,10 +271,13 @@ class CompactDiscriminator(nn.Module):
         super().__init__()
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
+        sums = F.one_hot(layout.planes, 2 * layout.spec.n_tracks).float().T.contiguous()    # [2 K, F]
+        self.register_buffer("sums", sums, persistent=False)
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
+        self.from_rhythm = nn.Linear((1 + len(self.lags)) * n_steps * n_beats * 2 * layout.spec.n_tracks, width)
         self.from_bars = nn.Linear(n_bars * width, width)
         self.score = nn.Linear(width + 1, 1)
 
@@ -266,24 +292,27 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
+        rhythm = F.linear(features, self._transposed(self.sums, semitones)).flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
-        h = F.linear(h, self._transposed_weight(semitones), self.from_steps.bias)    # [N, B * beats, C]
+        weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
+        h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)
         h = h.unflatten(1, (-1, self.layout.spec.beats_per_bar)).flatten(2)    # [N, B, beats * C]
-        h = torch.cat([h, *(h * h.roll(lag, dims=1) for lag in self.lags)], dim=2)    # what comes back is large
-        h = F.leaky_relu(self.from_beats(h), 0.2)    # [N, B, C]
+        h = F.leaky_relu(self.from_beats(self._repeats(h)) + self.from_rhythm(self._repeats(rhythm)), 0.2)    # [N, B, C]
         h = F.leaky_relu(self.from_bars(h.flatten(1)), 0.2)    # [N, C]
         return self.score(minibatch_stddev(h)).squeeze(1)
 
-    def _transposed_weight(self, semitones: int) -> Tensor:
-        """The first layer's weight [C, steps * F] that sees rolls transposed.
+    def _repeats(self, bars: Tensor) -> Tensor:
+        """Bars, and beside them what each has in common with earlier ones: [N, B, C] -> [N, B, C * (1 + lags)]."""
+        return torch.cat([bars, *(bars * bars.roll(lag, dims=1) for lag in self.lags)], dim=2)
+
+    def _transposed(self, weight: Tensor, semitones: int) -> Tensor:
+        """A weight on features [..., F] as one that sees rolls transposed.
 
         Moving the rows of a small weight equals moving every cell of a large batch.
         """
-        weight = self.from_steps.weight
         if semitones == 0:
             return weight
-        weight = weight.unflatten(1, (-1, self.layout.n_features))
         source = self.layout.transposed_columns(-semitones)
-        return F.pad(weight, (0, 1))[..., source].flatten(1)
+        return F.pad(weight, (0, 1))[..., source]

@@ -9,8 +9,11 @@ import torch
 from musegan.config import Config, DataConfig, ModelConfig, TrainConfig
 from musegan.errors import UserError
 from musegan.models import load_generator
+from musegan.sampling import GivenRoll, sample
 from musegan.training.gan import train
 from musegan.training.run_folder import RunFolder
+from musegan.training.splits import split
+from musegan.training.validation import given_tracks
 
 TINY = Config(
     data=DataConfig(n_bars=2, validation_share=0.3),
@@ -62,6 +65,74 @@ def test_stopped_and_resumed_equals_never_stopped(songs, tmp_path):
         assert (whole.path / name / "model.safetensors").read_bytes() == (parts.path / name / "model.safetensors").read_bytes()
     assert [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in whole.metrics.open()] == [
         {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in parts.metrics.open()]
+
+
+RECIPES = {
+    "wasserstein": {"penalty": "gradient", "penalty_weight": 10.0, "penalty_every": 1, "discriminator_updates": 3},
+    "hinge": {"penalty": "none", "learning_rate": 2e-4},
+    "non-saturating": {"penalty": "real", "learning_rate_halving": 4},
+    "classic": {"penalty": "real", "silence_track": True, "shift_beats": True},
+    "least-squares": {"penalty": "real", "augment_target": 0.5, "slope_growth": 1.5},
+}
+
+
+@pytest.mark.parametrize("loss", RECIPES)
+def test_every_recipe_trains_and_resumes(loss, songs, tmp_path):
+    config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=dataclasses.replace(
+        TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating"))
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    assert train(config, songs, whole)
+    assert not train(config, songs, parts, stop_requested=after(4))
+    assert train(config, songs, parts, resume=True)
+    assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
+    assert any("penalty" in json.loads(line) for line in whole.metrics.open()) == (loss != "hinge")
+
+
+def test_the_discriminator_is_updated_as_often_as_asked(songs, tmp_path):
+    counts = {}
+    for updates in (1, 3):
+        run = run_in(tmp_path / str(updates))
+        train(with_train(steps=4, discriminator_updates=updates), songs, run)
+        state = run.load_checkpoint()
+        counts[updates] = [int(state[f"{name} optimizer"]["state"][0]["step"]) for name in ("generator", "discriminator")]
+    assert counts == {1: [4, 4], 3: [4, 12]}
+
+
+def test_schedules(songs, tmp_path):
+    config = with_train(steps=12, batch_size=64, learning_rate=1e-3, learning_rate_halving=5, slope_growth=1.5, max_slope=10.0)
+    run = run_in(tmp_path)
+    train(config, songs, run)
+    state = run.load_checkpoint()
+    last_rate = state["generator optimizer"]["param_groups"][0]["lr"]
+    assert last_rate == pytest.approx(1e-3 * 0.5 ** (11 / 5))
+    epochs = 11 * 64 // len(split(config.data, songs).training)
+    assert state["generator"]["slope"].item() == min(3 * 1.5**epochs, 10) > 3
+
+
+def test_given_tracks_are_seen_by_the_discriminator_as_they_are(songs, tmp_path):
+    """An accompaniment run and one without are different runs, and the generator ends up reading what is given."""
+    run = run_in(tmp_path)
+    config = dataclasses.replace(with_train(steps=3), model=dataclasses.replace(TINY.model, accompaniment=True))
+    train(config, songs, run)
+    model = load_generator(run.newest)
+    phrases = split(config.data, songs).training.sample(4, 0)
+    tracks = torch.zeros(4, songs.spec.n_tracks, dtype=torch.bool)
+    tracks[:, 0] = True
+    given = GivenRoll(phrases, tracks)
+    made = sample(model, 4, 0, in_training_key=True, given=given)
+    assert torch.equal(made.frame[:, 0], phrases.frame[:, 0]) and torch.equal(made.onset[:, 0], phrases.onset[:, 0])
+    with pytest.raises(ValueError, match="accompanies"):
+        sample(model, 4, 0, given=given)
+
+
+def test_given_tracks_are_a_share_and_never_all():
+    tracks = given_tracks(4000, 5, share=0.5, seed=0)
+    number = tracks.sum(1)
+    assert number.max() == 4 and (number > 0).double().mean().item() == pytest.approx(0.5, abs=0.04)
+    assert torch.allclose(tracks.double().mean(0), torch.full((5,), 0.25, dtype=torch.float64), atol=0.03)
+    for n in range(1, 5):
+        assert (number == n).double().mean().item() == pytest.approx(0.125, abs=0.03)
+    assert not given_tracks(100, 1, share=1.0, seed=0).any()    # nothing would be left to make
 
 
 def test_loader_processes_change_nothing(songs, tmp_path):
