@@ -164,16 +164,22 @@ class CompactGenerator(Generator):
         return cells, gate.unsqueeze(2)
 
     def _rhythm(self, common: Tensor) -> Tensor:
-        """What all bars have in common beside their cells: latents [N, 1 + K, 1, Z] -> [N, 1, T, F], equal over a plane's pitches."""
+        """What bars have in common beside their cells, equal over a plane's pitches.
+
+        Args:
+            common: latents [N, 1 + K, 1 or B, Z].
+        Returns:
+            [N, 1 or B, T, F].
+        """
         n_tracks, n_steps = self.spec.n_tracks, self.spec.steps_per_bar
         rhythm = 0
         if self.variant != "jamming":
-            h = F.leaky_relu(self.common(common[:, 0, 0]), 0.2)    # [N, C]
-            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, K, 2 T]
+            h = F.leaky_relu(self.common(common[:, 0]), 0.2)    # [N, B, C]
+            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, B, K, 2 T]
         if self.variant != "composer":
-            rhythm = rhythm + self.track_rhythm(common[:, 1:]).squeeze(2)
-        rhythm = rhythm.reshape(-1, 2 * n_tracks, n_steps)[:, self.planes]    # [N, F, T]
-        return rhythm.transpose(1, 2).unsqueeze(1)
+            rhythm = rhythm + self.track_rhythm(common[:, 1:]).transpose(1, 2)
+        rhythm = rhythm.flatten(2).unflatten(2, (2 * n_tracks, n_steps))[:, :, self.planes]    # [N, B, F, T]
+        return rhythm.transpose(2, 3)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
