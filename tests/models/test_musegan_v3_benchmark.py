@@ -8,7 +8,7 @@ from benchmarks.models import musegan_v3
 from benchmarks.models.musegan_v3 import FAST, NAIVE
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ways_take_turns_and_what_fails_is_told(tmp_path):
     ways = [NAIVE, FAST, "... generator in bf16"]
     musegan_v3.main(["--batch", "2", "--repeats", "1", "--penalised-repeats", "0", "--out", str(tmp_path / "lines.jsonl"),
