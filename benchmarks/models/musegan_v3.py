@@ -1,4 +1,4 @@
-"""Seconds of a training step of MuseGAN v3, as written and as matrix products: `python -m benchmarks.models.musegan_v3`.
+"""Steps of MuseGAN v3, as written and as matrix products: `python -m benchmarks.models.musegan_v3`.
 
 Each way runs in a process of its own, since an allocator's settings are a process's, and all take turns. One step is
 one update of the generator after one of the discriminator, or after five with WGAN-GP's penalty. Times are CPU seconds,
@@ -171,7 +171,8 @@ def measure(names: list[str], batch_size: int, repeats: int, penalised_repeats: 
     with contextlib.ExitStack() as stack:
         processes = {}
         for name in names:
-            command = [sys.executable, "-m", "benchmarks.models.musegan_v3", "--serve", name, "--batch", str(batch_size)]
+            command = [sys.executable, "-m", "benchmarks.models.musegan_v3"]
+            command += ["--serve", name, "--batch", str(batch_size)]
             environment = os.environ | dict(WAYS[name].environment) | {"OMP_NUM_THREADS": "1"}
             processes[name] = stack.enter_context(subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -200,7 +201,8 @@ def line(step: str, name: str, answers: list[dict] | None, reason: str | None) -
     seconds = [answer["seconds"] for answer in answers]
     return {
         "step": step, "way": name, "median_s": statistics.median(seconds), "least_s": min(seconds),
-        "most_s": max(seconds), "wall_s": statistics.median(answer["wall"] for answer in answers), "repeats": len(seconds), "peak_gb": answers[-1]["peak_gb"],
+        "most_s": max(seconds),
+        "wall_s": statistics.median(answer["wall"] for answer in answers), "repeats": len(seconds), "peak_gb": answers[-1]["peak_gb"],
     }    # fmt: skip
 
 
@@ -234,14 +236,14 @@ def main(argv: list[str] | None = None) -> None:
     console.print(f"outputs agree to {error:.1e}; load before: {load:.1f}")
     with console.status("measuring") as status:
         lines = measure(arguments.ways, arguments.batch, arguments.repeats, arguments.penalised_repeats, status.update)
-    origin = {"batch": arguments.batch, "threads": 1, "load_before": load, "load_after": os.getloadavg()[0], "cpu": cpu_model(),
-              "versions": {"musegan": __version__, "torch": torch.__version__}}    # fmt: skip
+    origin = {"batch": arguments.batch, "threads": 1, "load_before": load, "load_after": os.getloadavg()[0],
+              "cpu": cpu_model(), "versions": {"musegan": __version__, "torch": torch.__version__}}    # fmt: skip
     console.print(table(lines, arguments.batch))
     if arguments.out is not None:
         kept = [old for old in read_lines(arguments.out) if old["batch"] != arguments.batch]
         with atomic_write(arguments.out) as temporary:
-            temporary.write_text("".join(json.dumps(each) + "\n" for each in [*kept, *(each | origin for each in lines)]),
-                                 encoding="utf-8")
+            lines = [*kept, *(each | origin for each in lines)]
+            temporary.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

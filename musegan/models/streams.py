@@ -107,7 +107,7 @@ class MergeNorm(Norm):
 
 
 def active(h: Tensor) -> Tensor:
-    """The discriminator's activation. Not in place: on the view that a linear layer gives, the backward pass would copy."""
+    """The discriminator's activation. In place, on the view that a linear layer gives, its gradient would be copied."""
     return F.leaky_relu(h, 0.2)
 
 

@@ -11,10 +11,10 @@ import resource, torch
 from musegan.training.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
-torch.ones(20_000_000)
+torch.ones(10_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(60):
-    torch.ones(20_000_000)    # 80 MB; what little is placed into a freed one may cost a few new ones
+for _ in range(40):
+    torch.ones(10_000_000)    # 40 MB; what little is placed into a freed one may cost a few new ones
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
