@@ -10,6 +10,7 @@ from tests.models.test_layout import SPEC, random_roll
 from tests.test_train import SMALL
 
 
+@pytest.mark.exhaustive
 def test_recipes_train_measure_and_are_not_run_twice(songs_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recipes, "N_SAMPLES", 16)
     out = tmp_path / "recipes.jsonl"
