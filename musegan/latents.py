@@ -16,7 +16,7 @@ from musegan.errors import UserError
 from musegan.models import Generator
 from musegan.seeding import generator_for
 
-THEME = 0.8    # of the variance of latents that sections have in common: as much returns as in real songs (docs/composing.md)
+THEME = 0.9    # of the variance of latents that sections have in common: as much returns as in real songs (docs/composing.md)
 MAX_BARS = 1024
 
 
