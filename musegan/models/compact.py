@@ -40,6 +40,7 @@ class CompactGenerator(Generator):
         track_width: channels of a beat in each track's branch.
         n_blocks: residual blocks along the beats.
         own_bar_share: weight of a bar's own latent beside the one common to all bars.
+        shared_rhythm: when notes start and sound is in part the same in all bars.
     """
 
     kind = "compact"
@@ -56,6 +57,7 @@ class CompactGenerator(Generator):
         track_width: int = 64,
         n_blocks: int = 2,
         own_bar_share: float = 0.35,
+        shared_rhythm: bool = True,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
         if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
@@ -85,12 +87,14 @@ class CompactGenerator(Generator):
             self.track_common = TrackLinear(n_tracks, latent_size, n_beats * track_width)
             self.track_own = TrackLinear(n_tracks, latent_size, n_beats * track_width)
         self.track_norm = ChannelNorm(n_tracks * track_width)
-        n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
-        if variant != "jamming":
-            self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
-        if variant != "composer":
-            self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
-        self.register_buffer("planes", layout.planes, persistent=False)
+        self.shared_rhythm = shared_rhythm
+        if shared_rhythm:
+            n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
+            self.register_buffer("planes", layout.planes, persistent=False)
+            if variant != "jamming":
+                self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
+            if variant != "composer":
+                self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
         self.heads = nn.ModuleList(Head(track_width, n_beats, n_steps, n) for n in layout.track_widths)
         with torch.no_grad():
             for name, value in self.named_parameters():
@@ -159,8 +163,10 @@ class CompactGenerator(Generator):
             h = h + branch.transpose(1, 2).flatten(2)
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
         cells = [head(h, n_bars) for head, h in zip(self.heads, tracks)]    # K of [N, B, T, n]
-        cells = self.slope * (torch.cat(cells, dim=-1) + self._rhythm(common))    # [N, B, T, F]
-        return cells, gate.unsqueeze(2)
+        cells = torch.cat(cells, dim=-1)    # [N, B, T, F]
+        if self.shared_rhythm:
+            cells = cells + self._rhythm(common)
+        return self.slope * cells, gate.unsqueeze(2)
 
     def _rhythm(self, common: Tensor) -> Tensor:
         """What bars have in common beside their cells, equal over a plane's pitches.
@@ -305,13 +311,10 @@ class CompactDiscriminator(nn.Module):
         super().__init__()
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
-        sums = F.one_hot(layout.planes, 2 * layout.spec.n_tracks).float().T.contiguous()    # [2 K, F]
-        self.register_buffer("sums", sums, persistent=False)
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
-        self.from_rhythm = nn.Linear((1 + len(self.lags)) * n_steps * n_beats * 2 * layout.spec.n_tracks, width)
         self.from_bars = nn.Linear(n_bars * width, width)
         self.score = nn.Linear(width + 1, 1)
 
@@ -326,14 +329,13 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
-        rhythm = F.linear(features, self._transposed(self.sums, semitones)).log1p().flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
         h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)
         h = h.unflatten(1, (-1, self.layout.spec.beats_per_bar)).flatten(2)    # [N, B, beats * C]
-        h = F.leaky_relu(self.from_beats(self._repeats(h)) + self.from_rhythm(self._repeats(rhythm)), 0.2)    # [N, B, C]
+        h = F.leaky_relu(self.from_beats(self._repeats(h)), 0.2)    # [N, B, C]
         h = F.leaky_relu(self.from_bars(h.flatten(1)), 0.2)    # [N, C]
         return self.score(minibatch_stddev(h)).squeeze(1)
 
