@@ -54,24 +54,36 @@ class DataConfig:
             raise UserError(f"data.test_share must lie in [0, 1 - data.validation_share): got {self.test_share}")
 
 
+_ALL_KINDS = ("latent_size", "generator_width", "discriminator_width", "spectral_norm")
+KIND_KEYS = {
+    "compact": (*_ALL_KINDS, "variant", "accompaniment", "track_width", "n_blocks", "own_bar_share", "mono_tracks"),
+    "musegan": (*_ALL_KINDS, "variant", "accompaniment"),
+    "musegan-v3": _ALL_KINDS,
+    "bmusegan": (*_ALL_KINDS, "binary", "refiner"),
+}
+"""The keys of `model` that each kind reads; another one may only have its default value."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The generator/discriminator pair."""
 
-    kind: Literal["compact"] = "compact"
-    """Architecture."""
+    kind: Literal["compact", "musegan", "musegan-v3", "bmusegan"] = "compact"
+    """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018; `musegan-v3` and
+    `bmusegan` are the released ones at latent_size 128 and both widths 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
     """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
     accompaniment: bool = False
     """An encoder for given tracks, to which the others are then made."""
     latent_size: int = 64
-    """Numbers in each latent vector; there is one for the phrase and one for each bar, shared and of each track."""
+    """Numbers in each latent vector, shared and of each track. There is one for the phrase and one for each bar; in
+    `musegan` one for the phrase and one from which a vector for each bar is made (the paper: 32, without `hybrid` 64)."""
     generator_width: int = 128
-    """Channels of a beat in the generator."""
+    """Channels of a beat in the generator; in `musegan`, of a step (the paper: 128)."""
     track_width: int = 64
     """Channels of a beat in the generator's branch for each track."""
     discriminator_width: int = 128
-    """Channels of a beat in the discriminator."""
+    """Channels of a beat in the discriminator; in `musegan`, of its first layers (the paper: 128)."""
     n_blocks: int = 2
     """Residual blocks along the beats, in each network."""
     own_bar_share: float = 0.35
@@ -80,12 +92,21 @@ class ModelConfig:
     """The discriminator's weights divided by their largest singular values."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
+    binary: Literal["none", "deterministic", "stochastic"] = "deterministic"
+    """Neurons at the end of a `bmusegan`; `none` gives probabilities."""
+    refiner: bool = True
+    """Residual blocks of each track between generator and neurons of a `bmusegan`."""
 
     def __post_init__(self):
         for name in ("latent_size", "generator_width", "track_width", "discriminator_width"):
             _check(self, name, at_least=1)
         _check(self, "n_blocks", at_least=0)
         _check(self, "own_bar_share", at_least=0)
+        for each in dataclasses.fields(self):
+            if each.name != "kind" and each.name not in KIND_KEYS[self.kind]:
+                default = each.default_factory() if each.default is dataclasses.MISSING else each.default
+                if getattr(self, each.name) != default:
+                    raise UserError(f"model.{each.name} means nothing to model.kind {self.kind}: leave it out")
 
 
 @dataclass(frozen=True)

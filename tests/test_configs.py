@@ -3,11 +3,15 @@
 import dataclasses
 
 import pytest
+import torch
 
 from musegan import config, resources
-from musegan.config import Config
+from musegan.config import KIND_KEYS, Config, ModelConfig
+from musegan.errors import UserError
+from musegan.models import build
 from musegan.training.gan import train
 from musegan.training.run_folder import RunFolder
+from tests.models.test_layout import SPEC
 
 
 def load(*argv):
@@ -36,3 +40,24 @@ def test_command_line_wins_over_the_file(tmp_path):
     (tmp_path / "mine.yaml").write_text("train:\n  steps: 5\n  seed: 3\n")
     settings = load("--config", tmp_path / "mine.yaml", "--train.steps=9")
     assert (settings.train.steps, settings.train.seed) == (9, 3)
+
+
+@pytest.mark.parametrize("kind", KIND_KEYS)
+def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
+    read = set()
+
+    class Recorded(ModelConfig):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    settings = Recorded(kind=kind, generator_width=32, discriminator_width=32)
+    read.clear()
+    build(settings, SPEC, torch.ones(3, 12), 1)
+    assert read == {"kind", *KIND_KEYS[kind]}
+
+
+def test_a_key_that_means_nothing_to_a_kind_is_a_mistake():
+    with pytest.raises(UserError, match="model.own_bar_share means nothing to model.kind musegan"):
+        load("--model.kind=musegan", "--model.own_bar_share=0.5")
+    assert load("--model.kind=musegan", "--model.latent_size=32").model == ModelConfig("musegan", latent_size=32)

@@ -20,13 +20,14 @@ from rich.table import Table
 from musegan import config
 from musegan.config import Config
 from musegan.data.dataset import PackedDataset
+from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
-from musegan.evaluation.statistics import ALL, Measured, measure, values_by_name
+from musegan.evaluation.statistics import Measured, measure, values_by_name
 from musegan.metrics.histograms import family_distances, total_variation
 from musegan.models import load_generator
 from musegan.sampling import sample_packed
-from musegan.training.gan import split
 from musegan.training.run_folder import RunFolder
+from musegan.training.splits import split
 
 SIX = ("pitch", "pitch class", "length", "position", "interval", "chord type")
 
@@ -45,8 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     run = RunFolder(arguments.run)
     parsed = config.parse(config.parser("quality", ""), ["--config", str(run.config)])
     settings = Config(data=parsed.data, model=parsed.model, train=parsed.train)
-    dataset = PackedDataset.open(Path(settings.data.dataset))
-    parts = dict(zip(("training", "validation", "test"), split(settings.data, dataset)))
+    dataset = PackedDataset.open(Path(settings.data.dataset) if Path(settings.data.dataset).exists() else run.data)
+    parts = split(settings.data, dataset)._asdict()
+    if parts[arguments.split] is None:
+        raise UserError(f"--split: {run.path} was trained without data.test_share")
     real = {
         name: measure(Corpus.of_roll(part.sample(4096, 0), dataset.spec)) for name, part in parts.items() if part is not None
     }

@@ -6,15 +6,19 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from musegan.config import ModelConfig
+from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, save_generator
 from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
+from musegan.models.musegan import MuseganDiscriminator, MuseganGenerator
+from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.roll import RollSpec
 
 __all__ = [
-    "CompactDiscriminator", "CompactGenerator", "Facts", "Generator", "Given", "Layout", "RollLogits", "build",
-    "load_generator", "save_generator",
+    "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
+    "Given", "Layout", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator",
+    "RollLogits", "build", "load_generator", "save_generator",
 ]    # fmt: skip
 
 
@@ -57,5 +61,27 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
                 own_bar_share=config.own_bar_share,
             )
             return generator, CompactDiscriminator(layout, n_bars, config.discriminator_width, config.n_blocks)
+        case "musegan":
+            layout = Layout.whole(spec)
+            generator = MuseganGenerator(
+                layout,
+                n_bars,
+                facts,
+                variant=config.variant,
+                accompaniment=config.accompaniment,
+                latent_size=config.latent_size,
+                width=config.generator_width,
+            )
+            return generator, MuseganDiscriminator(layout, n_bars, config.discriminator_width)
+        case "musegan-v3":
+            layout = Layout.whole(spec)
+            generator = MuseganV3Generator(layout, n_bars, facts, config.latent_size, config.generator_width)
+            return generator, MuseganV3Discriminator(layout, n_bars, config.discriminator_width)
+        case "bmusegan":
+            layout = Layout.whole(spec)
+            generator = BMuseganGenerator(
+                layout, n_bars, facts, config.latent_size, config.generator_width, config.binary, config.refiner
+            )
+            return generator, BMuseganDiscriminator(layout, n_bars, config.discriminator_width)
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

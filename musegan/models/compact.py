@@ -90,9 +90,7 @@ class CompactGenerator(Generator):
             self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
         if variant != "composer":
             self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
-        planes = [2 * k + j for k, track in enumerate(layout.columns) for j in range(2 if track.onset else 1)]
-        planes = torch.tensor(planes).repeat_interleave(torch.tensor(layout.widths))
-        self.register_buffer("planes", planes, persistent=False)    # [F] of 2 K
+        self.register_buffer("planes", layout.planes, persistent=False)
         self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
         with torch.no_grad():
             for name, value in self.named_parameters():
@@ -260,10 +258,13 @@ class CompactDiscriminator(nn.Module):
         super().__init__()
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
+        sums = F.one_hot(layout.planes, 2 * layout.spec.n_tracks).float().T.contiguous()    # [2 K, F]
+        self.register_buffer("sums", sums, persistent=False)
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
+        self.from_rhythm = nn.Linear((1 + len(self.lags)) * n_steps * n_beats * 2 * layout.spec.n_tracks, width)
         self.from_bars = nn.Linear(n_bars * width, width)
         self.score = nn.Linear(width + 1, 1)
 
@@ -278,24 +279,27 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
+        rhythm = F.linear(features, self._transposed(self.sums, semitones)).flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
-        h = F.linear(h, self._transposed_weight(semitones), self.from_steps.bias)    # [N, B * beats, C]
+        weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
+        h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)
         h = h.unflatten(1, (-1, self.layout.spec.beats_per_bar)).flatten(2)    # [N, B, beats * C]
-        h = torch.cat([h, *(h * h.roll(lag, dims=1) for lag in self.lags)], dim=2)    # what comes back is large
-        h = F.leaky_relu(self.from_beats(h), 0.2)    # [N, B, C]
+        h = F.leaky_relu(self.from_beats(self._repeats(h)) + self.from_rhythm(self._repeats(rhythm)), 0.2)    # [N, B, C]
         h = F.leaky_relu(self.from_bars(h.flatten(1)), 0.2)    # [N, C]
         return self.score(minibatch_stddev(h)).squeeze(1)
 
-    def _transposed_weight(self, semitones: int) -> Tensor:
-        """The first layer's weight [C, steps * F] that sees rolls transposed.
+    def _repeats(self, bars: Tensor) -> Tensor:
+        """Bars, and beside them what each has in common with earlier ones: [N, B, C] -> [N, B, C * (1 + lags)]."""
+        return torch.cat([bars, *(bars * bars.roll(lag, dims=1) for lag in self.lags)], dim=2)
+
+    def _transposed(self, weight: Tensor, semitones: int) -> Tensor:
+        """A weight on features [..., F] as one that sees rolls transposed.
 
         Moving the rows of a small weight equals moving every cell of a large batch.
         """
-        weight = self.from_steps.weight
         if semitones == 0:
             return weight
-        weight = weight.unflatten(1, (-1, self.layout.n_features))
         source = self.layout.transposed_columns(-semitones)
-        return F.pad(weight, (0, 1))[..., source].flatten(1)
+        return F.pad(weight, (0, 1))[..., source]

@@ -12,11 +12,16 @@ from safetensors.torch import load_file
 
 from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
+from musegan.models.bmusegan import BMuseganGenerator
 from musegan.models.compact import CompactGenerator
 from musegan.models.generator import Facts, Generator
 from musegan.models.layout import Layout
+from musegan.models.musegan import MuseganGenerator
+from musegan.models.musegan_v3 import MuseganV3Generator
 
-_KINDS = {kind.kind: kind for kind in (CompactGenerator,)}
+_KINDS = {
+    kind.kind: kind for kind in (CompactGenerator, MuseganGenerator, MuseganV3Generator, BMuseganGenerator)
+}
 
 
 def save_generator(model: Generator, folder: Path) -> None:

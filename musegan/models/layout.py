@@ -114,6 +114,12 @@ class Layout:
         return [n * (2 if track.onset else 1) for track, n in zip(self.columns, self.n_pitches)]
 
     @property
+    def planes(self) -> Tensor:
+        """[F] int64 the plane of each column: 2 k the frame plane of track k, 2 k + 1 its onset plane."""
+        planes = [2 * k + j for k, track in enumerate(self.columns) for j in range(2 if track.onset else 1)]
+        return torch.tensor(planes).repeat_interleave(torch.tensor(self.widths))
+
+    @property
     def n_features(self) -> int:
         """F."""
         last = self.columns[-1]
