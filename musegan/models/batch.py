@@ -47,7 +47,7 @@ def batch_norm(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
     rows = h.flatten(0, -2)    # [R, C]
     if n_processes() == 1 or not norm.training:
         return nn.BatchNorm1d.forward(norm, rows).view_as(h)
-    rows = rows.float()
+    rows = at_least_float32(rows)
     mean, variance = pooled(rows.mean(0), rows.var(0, unbiased=False))
     n = len(rows) * n_processes()
     with torch.no_grad():
@@ -56,6 +56,11 @@ def batch_norm(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
         norm.running_var.lerp_(variance * (n / max(n - 1, 1)), norm.momentum)
     rows = (rows - mean) * (norm.weight * (variance + norm.eps).rsqrt()) + norm.bias
     return rows.to(h.dtype).view_as(h)
+
+
+def at_least_float32(h: Tensor) -> Tensor:
+    """What moments are taken of: half precision has too few digits for them."""
+    return h.to(torch.promote_types(h.dtype, torch.float32))
 
 
 class _Sum(torch.autograd.Function):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musegan.models.batch import batch_norm, pooled
+from musegan.models.batch import at_least_float32, batch_norm, pooled
 
 
 class TimeConv(nn.Linear):
@@ -58,7 +58,7 @@ def minibatch_stddev(h: Tensor) -> Tensor:
 
     Source: Karras et al. 2018 (Progressive GAN), with the whole batch, of all processes, as one group.
     """
-    h = h.float()
+    h = at_least_float32(h)
     _, variance = pooled(h.mean(0), h.var(0, unbiased=False))
     deviation = (variance + 1e-8).sqrt().mean()
     return torch.cat([h, deviation.expand(len(h), 1)], dim=1)
