@@ -115,10 +115,14 @@ extension = CppExtension(
     extra_link_args=SANITIZERS or (["-Wl,--as-needed", "-Wl,--strip-all"] if sys.platform == "linux" else []),
 )
 
+# What ships inside the package, and where it lies in the source tree; there may be no models
+FOLDERS = {"musegan.configs": "configs", "musegan.embedded_data": "data", "musegan.embedded_models": "models"}
+FOLDERS = {package: folder for package, folder in FOLDERS.items() if Path(folder).is_dir()}
+
 setup(
-    packages=[*find_packages(include=["musegan", "musegan.*"]), "musegan.configs", "musegan.embedded_data"],
-    package_dir={"musegan.configs": "configs", "musegan.embedded_data": "data"},
-    package_data={"musegan.configs": ["*.yaml"], "musegan.embedded_data": ["**/*"]},
+    packages=[*find_packages(include=["musegan", "musegan.*"]), *FOLDERS],
+    package_dir=FOLDERS,
+    package_data={package: ["*.yaml" if package == "musegan.configs" else "**/*"] for package in FOLDERS},
     exclude_package_data={"": ["__pycache__/*"]},
     ext_modules=[extension],
     cmdclass={"build_ext": OptionalBuild},

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import math
-import platform
 import random
 import statistics
 import time
@@ -23,8 +21,6 @@ REFERENCE, COMPILED, MEMORY_LIMIT = "reference", "compiled reference", "memory l
 WARM_UP_ROUNDS = 2
 MIN_SAMPLE_SECONDS = 1e-3    # a shorter call is repeated until a sample lasts this long
 SETTLE_SECONDS = 0.02    # a shorter call is made once before each sample: its caches and memory, not its neighbour's
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4    # malloc.h
 
 
 @dataclass
@@ -43,19 +39,6 @@ class Way:
 def cpu_levels() -> list[str]:
     """The levels of native kernels that this CPU has, the best one first; none without the native library."""
     return list(_native().cpu_levels())[::-1] if ops.native_status().loaded else []
-
-
-def keep_memory() -> None:
-    """Lets this process keep the memory that it frees, for good; without glibc, nothing changes.
-
-    Otherwise glibc hands large blocks back to the system or keeps them as the history of the process has it, and fresh
-    pages made the same call up to three times as slow. Kept memory helps the rivals most, which have the most
-    temporaries.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from musegan import cli, config
+from musegan.accompaniment import accompany
 from musegan.config import Config
 from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.embedded import open_dataset
@@ -25,14 +26,15 @@ from musegan.data.packed import SHARD_PATTERN
 from musegan.errors import UserError
 from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow
 from musegan.evaluation.corpus import Corpus
-from musegan.evaluation.report import Evaluation, evaluate, to_json
+from musegan.evaluation.report import Accompanist, Evaluation, evaluate, to_json
 from musegan.evaluation.songs import corpus_of_files
 from musegan.evaluation.statistics import ALL
 from musegan.files import atomic_write
 from musegan.models import Generator, load_generator
 from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
-from musegan.sampling import sample_packed
+from musegan.roll import Roll
+from musegan.sampling import exact, sample_packed
 from musegan.training.run_folder import RunFolder
 
 DEFAULT_BARS = 4
@@ -73,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             sources |= {"real": f"{arguments.real}, held-out pieces", "train": f"{arguments.real}, the other pieces"}
         found = evaluate(
             generated=generated, sources=sources, seed=arguments.seed, condition=arguments.condition,
-            released=arguments.released, say=say, **corpora,
+            released=arguments.released, say=say, accompanist=_accompanist(model, arguments.seed), **corpora,
         )    # fmt: skip
         say("writing")
         try:
@@ -119,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"of larger sets, so many phrases are drawn (default: {MAX_PHRASES})")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
     parser.add_argument("--condition", metavar="TRACK",
-                        help="the track that was given, where the others accompany it: test whether they listen")
+                        help="the track that was given, where the others accompany it: test whether they listen; a model that "
+                             "accompanies is given this track of the real phrases")
     parser.add_argument("--released", action="store_true",
                         help="show the papers' table also as the released code computes it, faults included")
     return parser    # fmt: skip
@@ -153,6 +156,19 @@ def _model(path: Path) -> tuple[Generator | None, Config | None]:
         parsed = config.parse(config.parser("musegan evaluate", ""), ["--config", str(run.config)])
         settings = Config(data=parsed.data, model=parsed.model, train=parsed.train)
     return load_generator(folder), settings
+
+
+def _accompanist(model: Generator | None, seed: int) -> Accompanist | None:
+    """What plays to the condition track: the model, where it accompanies."""
+    if model is None or not model.accompanies:
+        return None
+    exactly = exact(model)
+
+    def play(given: Roll, track: int) -> Roll:
+        tracks = torch.arange(model.spec.n_tracks) == track
+        return accompany(exactly, given, tracks, seed, in_training_key=True)
+
+    return Accompanist(play, bool(model.facts.key_shifts))
 
 
 def _n_bars(asked: int | None, model: Generator | None) -> int:
@@ -323,6 +339,10 @@ def _condition_lines(found: Evaluation) -> list[str]:
             for field, own, other in zip(test.own._fields, test.own, test.swapped)
         )
         lines.append(f"[bold]Given track[/] with its own / another phrase's accompaniment, {name}: {', '.join(parts)}")
+        if math.isfinite(test.changed):
+            lines.append(
+                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of their note starts"
+            )
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The command `musegan info`: versions, and which kernels run the ops, or why the native ones do not."""
+"""The command `musegan info`: versions, models, and which kernels run the ops, or why the native ones do not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from musegan import __version__, ops
+from musegan import __version__, ops, resources
 from musegan.cli import run
 
 PACKAGES = ("torch", "accelerate", "numpy", "pypianoroll", "symusic")
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def facts() -> dict:
-    """Versions by package, commit of a source tree, how the native library was loaded, and the kernel of each op on each device."""
+    """Versions by package, commit of a source tree, models that come with the package, how the native library was loaded, and the kernel of each op on each device."""
     versions = {"musegan": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -43,6 +43,7 @@ def facts() -> dict:
     return {
         "versions": versions,
         "commit": _commit(),
+        "models": resources.model_names(),
         "native": dataclasses.asdict(ops.native_status()),
         "ops": ops.op_backends(),
     }
@@ -72,6 +73,7 @@ def _print_tables(found: dict) -> None:
         summary.add_row(package, version)
     if found["commit"]:
         summary.add_row("commit", found["commit"])
+    summary.add_row("models", ", ".join(found["models"]) or "none")
     native = found["native"]
     if native["loaded"]:
         summary.add_row("native library", native["path"])

@@ -6,14 +6,67 @@ pitch class sounds.
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from musegan.errors import UserError
 from musegan.roll import Roll, RollSpec
 
 LOWEST_SHIFT, HIGHEST_SHIFT = -5, 6    # semitones, one for each of the twelve keys
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+_SCALE = (0, 2, 4, 5, 7, 9, 11)    # pitch classes of C major, and of A natural minor
+_NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_ACCIDENTALS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
+
+
+class Key(NamedTuple):
+    """A major or minor key."""
+
+    tonic: int
+    """Pitch class, 0 is C."""
+    is_minor: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """Reads "A minor", "C major", "F#m", "Bb": major where no mode is said.
+
+        Raises:
+            UserError: not such a name.
+        """
+        found = re.fullmatch(r"([A-Ga-g])([#♯b♭]{0,2})[ -]*(m|min|minor|M|maj|major|)", text.strip())
+        if not found:
+            raise UserError(f'no key {text!r}: write one as "A minor", "C major", "F#m" or "Bb"')
+        letter, accidentals, mode = found.groups()
+        tonic = _NATURALS[letter.upper()] + sum(_ACCIDENTALS[sign] for sign in accidentals)
+        return cls(tonic % 12, mode in ("m", "min", "minor"))
+
+    @property
+    def shift(self) -> int:
+        """Semitones above A minor, or C major, in [-5, 6]."""
+        return int(nearest_shift(torch.tensor(self.tonic - (9 if self.is_minor else 0))))
+
+
+def nearest_shift(semitones: Tensor) -> Tensor:
+    """The shortest way, in [-5, 6], to the pitch classes that lie `semitones` away."""
+    return (semitones - LOWEST_SHIFT) % 12 + LOWEST_SHIFT
+
+
+def in_scale(roll: Roll, shifts: Tensor, spec: RollSpec) -> Roll:
+    """Leaves out the notes of pitched tracks that are not in the scale of a key: C major, or A natural minor, moved.
+
+    Args:
+        roll: planes [N, K, B, T, P].
+        shifts: [N] int64, semitones by which each phrase's key lies above C major / A minor.
+    """
+    classes = (torch.arange(spec.n_pitches) + spec.lowest_pitch - shifts[:, None]) % 12    # [N, P]
+    kept = torch.isin(classes, torch.tensor(_SCALE))[:, None]    # [N, 1, P]
+    is_drum = torch.tensor([track.is_drum for track in spec.tracks])
+    kept = (kept | is_drum[:, None])[:, :, None, None]    # [N, K, 1, 1, P]
+    return roll.map(lambda plane: plane & kept)
 
 
 def pitch_class_weights(frame: Tensor, spec: RollSpec) -> Tensor:

@@ -1,7 +1,7 @@
-"""The experiments (`configs/`) and data sets (`data/`) that come with the package.
+"""The experiments (`configs/`), data sets (`data/`) and trained models (`models/`) that come with the package.
 
-They lie next to the package in a source tree, and inside it, as `musegan/configs` and
-`musegan/embedded_data`, once installed.
+They lie next to the package in a source tree, and inside it, as `musegan/configs`, `musegan/embedded_data` and
+`musegan/embedded_models`, once installed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,23 @@ def dataset_path(name: str) -> Path:
     return _folder("embedded_data", "data") / name
 
 
+def model_names() -> list[str]:
+    """Names of the trained models that come with the package, sorted; there may be none."""
+    return sorted(path.parent.name for path in _folder("embedded_models", "models").glob("*/config.json"))
+
+
+def model_path(name: str) -> Path:
+    """The folder of a trained model that comes with the package.
+
+    Args:
+        name: one of `model_names()`.
+    Raises:
+        UserError: no such model; names the nearest.
+    """
+    _check_name("model", name, model_names())
+    return _folder("embedded_models", "models") / name
+
+
 def _folder(installed: str, in_source: str) -> Path:
     """The folder inside the installed package, or else at the top of the source tree."""
     inside = _PACKAGE / installed
@@ -60,4 +77,5 @@ def _check_name(kind: str, name: str, names: list[str]) -> None:
         return
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise UserError(f"no {kind} {name!r} comes with musegan: there are {', '.join(names)}{hint}")
+    there = f"there are {', '.join(names)}" if names else "there are none"
+    raise UserError(f"no {kind} {name!r} comes with musegan: {there}{hint}")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from musegan.keys import LOWEST_SHIFT, transpose
-from musegan.errors import UserError
+from musegan.decoding import Decoding, Method, binarize, winner
+from musegan.keys import LOWEST_SHIFT, Key, in_scale, key_shifts, nearest_shift, transpose
+from musegan.latents import draw, n_bars_of
 from musegan.models import Generator, Given, Layout, RollLogits
-from musegan.ops import bernoulli, pack, threshold
+from musegan.ops import pack
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
 
-Method = Literal["threshold", "bernoulli"]
+_BATCH = 64     # phrases of the training's length made at a time; does not change any of them
+_N_REFERENCE = 64    # phrases by which a density is set
 
 
 class GivenRoll:
@@ -35,9 +36,6 @@ class GivenRoll:
         return GivenRoll(self.roll.map(lambda plane: plane[samples]), self.tracks[samples])
 
 
-_BATCH = 64     # samples made at a time; does not change any of them
-
-
 def sample(
     model: Generator,
     n_samples: int,
@@ -47,51 +45,116 @@ def sample(
     in_training_key: bool = False,
     first_sample: int = 0,
     given: GivenRoll | None = None,
+    key: Key | None = None,
+    only_scale: bool = False,
+    **notes,
 ) -> Roll:
     """Makes phrases. Sample i depends on the seed and on i, not on how many are asked for.
+
+    Args:
+        model: a trained generator.
+        n_samples: N.
+        seed: any integer.
+        method, at: see `Decoding`.
+        in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
+            each by the shift of a real one.
+        first_sample: number of the first phrase, to make a long series in parts.
+        given: tracks to which the others are made, in the training key; they come out as they are. For a generator that
+            accompanies, and with `in_training_key`. In any key and of any length: `musegan.accompaniment.accompany`.
+        key, only_scale: see `in_key`.
+        notes: the other fields of `Decoding`: density, min_steps, max_gap_steps, max_pitches.
+    Returns:
+        planes [N, K, B, T, P] bool.
+    Raises:
+        UserError: see `Decoding`.
+        ValueError: tracks are given to a generator that does not accompany, or in another key.
+    """
+    decoding = Decoding(method, at, **notes)
+    if given is not None and not (model.accompanies and in_training_key):
+        raise ValueError("tracks can be given to a generator that accompanies, in its training key")
+    numbers = range(first_sample, first_sample + n_samples)
+    roll = render(model, draw(model, numbers, seed), seed, numbers, decoding, given)
+    return roll if in_training_key else in_key(model, roll, seed, numbers, key, only_scale)
+
+
+@torch.no_grad()
+def render(
+    model: Generator,
+    latents: Tensor,
+    seed: int,
+    numbers: Sequence[int] | None = None,
+    decoding: Decoding = Decoding(),
+    given: GivenRoll | None = None,
+) -> Roll:
+    """Latents to rolls: what every way to generate goes through.
 
     Runs in float64: what differs between thread counts, batch sizes and machines is then far too small to
     move a cell across its threshold.
 
     Args:
         model: a trained generator.
-        n_samples: N.
-        seed: any integer.
-        method: `threshold` takes what is likelier than `at`, `bernoulli` draws each cell.
-        at: probability in (0, 1) above which a cell sounds; lower gives more notes. None: the model's own thresholds,
-            one for each track.
-        in_training_key: leave phrases in the key they were trained in (C major / A minor) instead of moving
-            each by the shift of a real one.
-        first_sample: number of the first phrase, to make a long series in parts.
-        given: tracks to which the others are made, in the training key; they come out as they are. For a generator that
-            accompanies, and with `in_training_key`.
+        latents: [N, ...] of it; see `musegan.latents`.
+        seed: of the Bernoulli draws.
+        numbers: [N] which part of the random stream each phrase has; by default 0 to N - 1. Phrases of one number share
+            their draws, so that what does not depend on their latents is the same.
+        decoding: how logits become notes.
+        given: [N] tracks to which the others are made, in the training key; they come out as they are.
     Returns:
-        planes [N, K, B, T, P] bool.
-    Raises:
-        UserError: `at` is not in (0, 1).
-        ValueError: tracks are given to a generator that does not accompany, or in another key.
+        planes [N, K, B, T, P] bool, in the key the model was trained in.
     """
-    if at is not None and not 0 < at < 1:
-        raise UserError(f"threshold must lie between 0 and 1: got {at}")
-    if given is not None and not (model.accompanies and in_training_key):
-        raise ValueError("tracks can be given to a generator that accompanies, in its training key")
-    model = copy.deepcopy(model).cpu().double().eval()
+    model = exact(model)
+    numbers = range(len(latents)) if numbers is None else numbers
+    n_bars, spec = n_bars_of(model, latents), model.spec
+    if not len(latents):
+        empty = torch.zeros(0, spec.n_tracks, n_bars, spec.steps_per_bar, spec.n_pitches, dtype=torch.bool)
+        return Roll(empty, empty.clone())
+    thresholds = thresholds_of(model, decoding)
+    size = max(_BATCH * model.n_bars // n_bars, 1)
     rolls = []
-    for first in range(first_sample, first_sample + n_samples, _BATCH):
-        samples = range(first, min(first + _BATCH, first_sample + n_samples))
-        part = None if given is None else given[first - first_sample : samples.stop - first_sample]
-        logits = logits_of(model, samples, seed, part)
-        thresholds = model.thresholds if at is None else torch.stack([torch.full_like(model.thresholds[0], at), model.thresholds[1]])
-        roll = binarize(logits, model.layout, method, thresholds, seed, first)
+    for first in range(0, len(latents), size):
+        rows = slice(first, first + size)
+        part = None if given is None else given[rows]
+        logits = logits_from(model, latents[rows], part)
+        roll = _binarized(logits, model.layout, decoding.method, thresholds, seed, numbers[rows])
+        roll = decoding.cleaned(roll, logits.frame, spec)
         if part is not None:
             roll = Roll(*map(partial(_replaced, part.tracks), roll, part.roll))
-        if model.facts.key_shifts and not in_training_key:
-            roll = transpose(roll, _key_shifts(model, samples, seed), model.spec)
         rolls.append(roll)
-    if not rolls:
-        empty = torch.zeros(0, model.spec.n_tracks, model.n_bars, model.spec.steps_per_bar, model.spec.n_pitches) > 0
-        return Roll(empty, empty.clone())
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
+
+
+def in_key(
+    model: Generator, roll: Roll, seed: int, numbers: Sequence[int], key: Key | None = None, only_scale: bool = False
+) -> Roll:
+    """Moves phrases from the key that the model makes to the one they shall be in; drums never move.
+
+    A model trained on music moved to C major / A minor makes these two keys; what another makes is moved by the key that
+    it is found in. Whether a phrase is major or minor stays: told to be in A minor, one in major comes out in C major.
+
+    Args:
+        roll: planes [N, K, B, T, P] as `render` makes them.
+        seed, numbers: of the phrases; without `key`, each is moved by the shift of a real phrase that is drawn by them.
+        key: where they shall lie.
+        only_scale: leave out notes that are not in the scale of the key; see `musegan.keys.in_scale`.
+    """
+    if key is None and not only_scale and not model.facts.key_shifts:
+        return roll
+    normal = bool(model.facts.key_shifts)
+    found = torch.zeros(len(roll.frame), dtype=torch.int64) if normal else key_shifts(roll.frame, model.spec)
+    if key is not None:
+        wanted = torch.full_like(found, key.shift)
+    else:
+        wanted = drawn_shifts(model, numbers, seed) if normal else found
+    roll = transpose(roll, nearest_shift(wanted - found), model.spec)
+    return in_scale(roll, wanted, model.spec) if only_scale else roll
+
+
+def exact(model: Generator) -> Generator:
+    """The model on the CPU, in float64 and in evaluation mode: itself, or a copy."""
+    parameter = next(model.parameters())
+    if parameter.dtype == torch.float64 and parameter.device.type == "cpu" and not model.training:
+        return model
+    return copy.deepcopy(model).cpu().double().eval()
 
 
 def sample_packed(
@@ -123,19 +186,26 @@ def sample_packed(
     return packed
 
 
-@torch.no_grad()
-def logits_of(model: Generator, samples: range, seed: int, given: GivenRoll | None = None) -> RollLogits:
+def logits_of(model: Generator, samples: Sequence[int], seed: int, given: GivenRoll | None = None) -> RollLogits:
     """What a generator gives for the latents of some samples' numbers, in its own precision."""
+    return logits_from(model, draw(model, samples, seed), given)
+
+
+@torch.no_grad()
+def logits_from(model: Generator, latents: Tensor, given: GivenRoll | None = None) -> RollLogits:
+    """What a generator gives for latents [N, ...], in its own precision; where it accompanies, nothing may be given."""
     dtype = next(model.parameters()).dtype
-    told = _as_features(given, len(samples), model, dtype) if model.accompanies else None
-    return model(latents(model, samples, seed).to(dtype), told)
+    told = None
+    if model.accompanies:
+        shape = (len(latents), n_bars_of(model, latents), model.spec.steps_per_bar, model.layout.n_features)
+        told = _as_features(given, shape, model, dtype)
+    return model(latents.to(dtype), told)
 
 
-def _as_features(given: GivenRoll | None, n: int, model: Generator, dtype: torch.dtype) -> Given:
+def _as_features(given: GivenRoll | None, shape: tuple[int, ...], model: Generator, dtype: torch.dtype) -> Given:
     """What a generator that accompanies is told; that nothing is given is told too."""
     if given is None:
-        shape = (n, model.n_bars, model.spec.steps_per_bar, model.layout.n_features)
-        return Given(torch.zeros(shape, dtype=dtype), torch.zeros(n, model.spec.n_tracks, dtype=torch.bool))
+        return Given(torch.zeros(shape, dtype=dtype), torch.zeros(shape[0], model.spec.n_tracks, dtype=torch.bool))
     return Given(model.layout.crop(given.roll).to(dtype), given.tracks)
 
 
@@ -143,83 +213,45 @@ def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:
     return torch.where(tracks[:, :, None, None, None], given, made)
 
 
-def latents(model: Generator, samples: range, seed: int) -> Tensor:
-    """[N, *latent_shape] float64, standard normal: one row for each sample's number."""
-    return torch.stack([
-        torch.randn(model.latent_shape, dtype=torch.float64, generator=generator_for(seed, "latents", i))
-        for i in samples
-    ])
+@torch.no_grad()
+def thresholds_of(model: Generator, decoding: Decoding) -> Tensor:
+    """[2, K] float64, of each track's frame and onset probabilities.
+
+    For a density other than 1, each track's is moved to where so many times as many cells of some phrases of the model
+    lie above it; they are the same phrases for every request, so that no phrase depends on those made with it.
+    """
+    thresholds = model.thresholds.double().clone()
+    if decoding.at is not None:
+        thresholds[0] = decoding.at
+    if decoding.density == 1:
+        return thresholds
+    logits = logits_of(model, range(_N_REFERENCE), derived_seed(0, "density"))
+    for k, head in enumerate(model.layout.heads):
+        scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
+        scores = scores[torch.isfinite(scores)].double().sort(descending=True).values
+        n_above = int((scores > thresholds[0, k].logit()).sum())
+        wanted = min(round(decoding.density * n_above), len(scores) - 1)
+        if wanted != n_above:    # what lies above the next lower score
+            thresholds[0, k] = scores[wanted].sigmoid()
+    return thresholds
 
 
-def binarize(
-    logits: RollLogits,
-    layout: Layout,
-    method: Method,
-    thresholds: Tensor | None = None,
-    seed: int = 0,
-    first_sample: int = 0,
+def _binarized(
+    logits: RollLogits, layout: Layout, method: Method, thresholds: Tensor, seed: int, numbers: Sequence[int]
 ) -> Roll:
-    """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
-
-    Args:
-        logits: planes [N, K, B, T, P].
-        layout: says which tracks play one note at a time.
-        method: as in `sample`.
-        thresholds: [2, K] in (0, 1), of each track's frame and onset probabilities, for the method `threshold`; 0.5 without.
-        seed: of the Bernoulli draws.
-        first_sample: number of the first sample, which decides its place in the random stream.
-    Returns:
-        planes [N, K, B, T, P] bool.
-    """
-    if thresholds is None:
-        thresholds = torch.full((2, len(layout.heads)), 0.5, dtype=torch.float64)
-    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [2, K, 1, 1, 1]
-    frame_logits = logits.frame.clone()
-    for k, head in enumerate(layout.heads):
-        if head == "mono":
-            convert = _hazards if method == "bernoulli" else winner
-            frame_logits[:, k] = convert(frame_logits[:, k])
+    """`binarize` of phrases with any numbers: those that follow each other share a call."""
     if method == "threshold":
-        frame, onset = threshold(frame_logits - cuts[0]), threshold(logits.onset - cuts[1])
-    else:
-        offset = first_sample * logits.frame[0].numel()
-        frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)
-        onset = bernoulli(logits.onset, derived_seed(seed, "onsets"), offset)
-    for k, head in enumerate(layout.heads):
-        if head == "mono" and method == "bernoulli":
-            frame[:, k] &= frame[:, k].cumsum(-1) == 1
-    return Roll(frame, frame & (onset | ~sounding_before(frame)))
+        return binarize(logits, layout, method, thresholds)
+    breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    rolls = [
+        binarize(RollLogits(*(plane[a:b] for plane in logits)), layout, method, thresholds, seed, numbers[a])
+        for a, b in zip([0, *breaks], [*breaks, len(numbers)])
+    ]
+    return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
 
 
-def sounding_before(frame: Tensor) -> Tensor:
-    """Whether each cell's pitch sounds at the step before, across bar lines: [N, K, B, T, P] bool -> the same."""
-    sounding = frame.flatten(2, 3)    # [N, K, B * T, P]
-    before = torch.zeros_like(sounding)
-    before[:, :, 1:] = sounding[:, :, :-1]
-    return before.view_as(frame)
-
-
-def winner(logits: Tensor) -> Tensor:
-    """Log-odds of one pitch or none -> the likeliest pitch's against the rest, -inf for all others. [..., P]."""
-    p = logits.sigmoid()
-    best, pitch = p.max(-1, keepdim=True)
-    rest = (1 - p.sum(-1, keepdim=True)).clamp(min=1e-12)
-    return torch.full_like(p, -torch.inf).scatter(-1, pitch, (best / rest).log())
-
-
-def _hazards(logits: Tensor) -> Tensor:
-    """Log-odds of one pitch or none -> log-odds of each pitch given that no lower one was drawn. [..., P].
-
-    The first success of independent draws with these odds is a draw from the original distribution, so a track
-    that plays one note at a time is sampled by the same Bernoulli op as any other.
-    """
-    p = logits.sigmoid()
-    left = 1 - p.cumsum(-1) + p    # not drawn below this pitch
-    return torch.logit((p / left.clamp(min=1e-12)).clamp(0, 1))
-
-
-def _key_shifts(model: Generator, samples: range, seed: int) -> Tensor:
+def drawn_shifts(model: Generator, samples: Sequence[int], seed: int) -> Tensor:
     """[N] semitones, drawn from how far the training phrases lay from C major / A minor."""
     weights = torch.tensor(model.facts.key_shifts, dtype=torch.float64)
-    draws = [torch.multinomial(weights, 1, generator=generator_for(seed, "key", i)) for i in samples]
-    return torch.cat(draws) + LOWEST_SHIFT
+    draws = [int(torch.multinomial(weights, 1, generator=generator_for(seed, "key", i))) for i in samples]
+    return torch.tensor(draws, dtype=torch.int64) + LOWEST_SHIFT

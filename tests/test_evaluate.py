@@ -5,12 +5,15 @@ import json
 import os
 
 import pytest
+import torch
 
 from musegan import cli, evaluate
 from musegan.config import to_yaml
 from musegan.export import write_midi
+from musegan.models import Facts, Layout, save_generator
 from musegan.roll import RollSpec, Track
 from tests.evaluation.music import scales
+from tests.models.test_compact import pair
 from tests.training.test_gan import TINY, run_in, train
 
 pytestmark = pytest.mark.usefixtures("few_splits")
@@ -59,6 +62,23 @@ def test_real_phrases_are_those_that_the_run_was_trained_on(run, songs_folder, s
     assert "--held-out 0.3" in capsys.readouterr().err
     assert call("--real", songs_folder, "--generated", run / "best", "--n", 20, "--out", tmp_path / "b") == 0
     assert read(tmp_path / "b")["sides"]["real"]["n_phrases"] == int((every >= 1).sum())
+
+
+def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, capsys):
+    counts = songs.roll(songs.phrase_starts(2)[::10], 2).frame.sum((0, 2, 3))
+    layout = Layout.fit(counts, songs.spec)
+    generator, _ = pair(layout, facts=Facts((0.6, 2.4, 2.4, 2.0, 2.4), (0.5,) * 5, (1,) * 12), accompaniment=True)
+    generator.thresholds.fill_(0.13)    # as if calibrated: some cells of an untrained model sound
+    with torch.no_grad():
+        for skip in generator.encoder.skips:
+            skip.weight *= 8    # listens, though untrained
+    save_generator(generator, tmp_path / "model")
+    options = "--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60, "--condition", "bass"
+    assert call(*options, "--out", tmp_path / "a") == 0
+    found = read(tmp_path / "a")["condition"]
+    assert found["real"]["changed"] is None and found["generated"]["changed"] > 0.9 and 0 < found["generated"]["change"] < 1
+    assert "of the accompaniments change" in capsys.readouterr().out
+    assert "phrases that change when the given track is swapped" in (tmp_path / "a" / "evaluation.html").read_text()
 
 
 def test_files_and_data_sets(songs, songs_folder, tmp_path, capsys):

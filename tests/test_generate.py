@@ -12,7 +12,7 @@ import pypianoroll
 import pytest
 import symusic
 
-import musegan.generate
+import musegan.requests
 from musegan import cli
 from musegan.models import load_generator, save_generator
 from musegan.sampling import sample
@@ -37,7 +37,7 @@ def generate(*arguments):
 def test_files_of_a_request(run, songs, tmp_path):
     assert generate("--model", run.path, "--n", 2, "--seed", 7, "--out", tmp_path, "--tempo", 97, "--sampling", "bernoulli", "--wav") == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        *(f"sample-00{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png"}
+        *(f"sample-00{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png", "request.json"}
     score = symusic.Score(tmp_path / "sample-000.mid")
     assert score.tempos[0].qpm == pytest.approx(97, abs=0.01)
     assert (score.time_signatures[0].numerator, score.time_signatures[0].denominator) == (4, 4)
@@ -78,12 +78,13 @@ def test_samples_of_two_requests_are_never_mixed(run, tmp_path, capsys):
     assert "holds samples already" in capsys.readouterr().err
     (tmp_path / "mine.mid").write_bytes(b"mine")
     assert generate("--model", run.path, "--n", 1, "--out", tmp_path, "--overwrite") == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"mine.mid", "samples.png", "sample-000.mid", "sample-000.npz", "sample-000.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.mid", "samples.png", "request.json", "sample-000.mid", "sample-000.npz", "sample-000.png"}
 
 
 def test_a_long_series_is_made_in_parts(run, tmp_path, monkeypatch):
     assert generate("--model", run.path, "--n", 5, "--seed", 3, "--sampling", "bernoulli", "--out", tmp_path / "whole") == 0
-    monkeypatch.setattr(musegan.generate, "_BATCH", 2)
+    monkeypatch.setattr(musegan.requests, "_BATCH", 2)
     assert generate("--model", run.path, "--n", 5, "--seed", 3, "--sampling", "bernoulli", "--out", tmp_path / "parts") == 0
     for i in range(5):
         name = f"sample-00{i}.mid"

@@ -35,7 +35,7 @@ def source(tmp_path_factory) -> Path:
     """A copy of what the package is built from, so that builds leave the tree as it is."""
     copy = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__", "*.so", "_*not_built.txt")
-    for name in ("musegan", "csrc", "configs", "data"):
+    for name in ("musegan", "csrc", "configs", "data", "models"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "LICENSE", "MANIFEST.in", "README.md"):
         if (ROOT / name).is_file():
@@ -76,7 +76,7 @@ def test_wheel_holds_modules_configs_and_data(source, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for path in (source / "musegan").rglob("*.py"):
         assert path.relative_to(source).as_posix() in names
-    for folder, inside in (("configs", "configs"), ("data", "embedded_data")):
+    for folder, inside in (("configs", "configs"), ("data", "embedded_data"), ("models", "embedded_models")):
         for path in (source / folder).rglob("*"):
             if path.is_file():
                 assert f"musegan/{inside}/{path.relative_to(source / folder).as_posix()}" in names

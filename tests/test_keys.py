@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from musegan.keys import key_shifts, pitch_class_weights, shifts_of_weights, transpose
+from musegan.errors import UserError
+from musegan.keys import Key, in_scale, key_shifts, nearest_shift, pitch_class_weights, shifts_of_weights, transpose
 from musegan.roll import PRESETS, Roll, RollSpec
 from tests.models.test_layout import random_roll
 
@@ -68,3 +69,30 @@ def test_the_key_of_a_chord_that_fits_several_does_not_depend_on_its_place(class
     for n in range(1, 17):
         assert shifts_of_weights(torch.cat([others[:n], weights]))[-1] == alone
         assert shifts_of_weights(torch.cat([weights, others[:n]]))[0] == alone
+
+
+@pytest.mark.parametrize("text, tonic, is_minor, shift", [
+    ("C major", 0, False, 0), ("A minor", 9, True, 0), ("F#m", 6, True, -3), ("Bb", 10, False, -2), ("g min", 7, True, -2),
+    ("E♭ major", 3, False, 3), ("F# major", 6, False, 6), ("Cb", 11, False, -1), ("DM", 2, False, 2), ("D#-minor", 3, True, 6),
+])
+def test_names_of_keys(text, tonic, is_minor, shift):
+    assert Key.parse(text) == (tonic, is_minor) and Key.parse(text).shift == shift
+
+
+@pytest.mark.parametrize("text", ["", "H", "C dorian", "major", "A minor B", "C###"])
+def test_what_is_no_key(text):
+    with pytest.raises(UserError, match='no key .*: write one as "A minor"'):
+        Key.parse(text)
+
+
+def test_the_shortest_way():
+    assert nearest_shift(torch.arange(-12, 13)).tolist() == [0, 1, 2, 3, 4, 5, 6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, -5, -4, -3, -2, -1, 0]
+
+
+def test_only_notes_of_the_scale_stay_and_all_drums():
+    roll = Roll(torch.ones(2, 5, 1, 16, 84, dtype=torch.bool), torch.ones(2, 5, 1, 16, 84, dtype=torch.bool))
+    left = in_scale(roll, torch.tensor([0, 2]), SPEC)
+    classes = pitch_class_weights(left.frame, SPEC)
+    assert classes[0].nonzero().flatten().tolist() == sorted(C_MAJOR)
+    assert classes[1].nonzero().flatten().tolist() == sorted((c + 2) % 12 for c in C_MAJOR)
+    assert left.frame[:, 0].all() and torch.equal(left.frame, left.onset)

@@ -13,8 +13,10 @@ LAYERS = [
     {"roll", "resources", "files", "seeding"},
     {"ops", "config", "keys"},
     {"data", "models", "losses", "metrics", "export"},
+    {"latents", "decoding"},
     {"sampling", "evaluation"},
-    {"training", "pages"},
+    {"accompaniment"},
+    {"training", "pages", "requests"},
     {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from musegan import cli, prepare
+from musegan import cli, generate, prepare
 from musegan.data.tracks import load_preset
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,8 @@ def test_commands_of_the_guides_are_understood(guide, tmp_path, monkeypatch):
             elif arguments[0] == "prepare":
                 options = prepare._parser().parse_args(arguments[1:])
                 assert options.inputs and options.out, line
+            elif arguments[0] == "generate":
+                assert generate._request(generate._parser().parse_args(arguments[1:])), line
             else:
                 assert arguments[0] in cli.COMMANDS, line
 

@@ -1,12 +1,17 @@
 """Sampling: frames first, one note at a time where asked, and the same music however it is cut up."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from musegan import sampling
+from musegan.decoding import Decoding, binarize
+from musegan.keys import Key, key_shifts, pitch_class_weights
+from musegan.latents import draw, piece, reroll
 from musegan.models import Facts, Layout, RollLogits
-from musegan.roll import RollSpec, Track
-from musegan.sampling import binarize, sample
+from musegan.roll import Roll, RollSpec, Track
+from musegan.sampling import in_key, render, sample
 from tests.models.test_compact import pair
 
 SPEC = RollSpec((Track("drums", is_drum=True), Track("bass")), n_pitches=4, lowest_pitch=36, beats_per_bar=1)
@@ -88,3 +93,55 @@ def test_samples_are_moved_by_the_shifts_of_real_phrases():
 def test_no_samples_is_an_empty_roll():
     generator, _ = pair()
     assert sample(generator, 0, 0).frame.shape == (0, 3, 2, 16, 12)
+
+
+@pytest.mark.parametrize("method", ["threshold", "bernoulli"])
+def test_a_new_track_leaves_the_others_to_the_bit(method):
+    generator, _ = pair()
+    generator.thresholds.fill_(0.13)
+    z = reroll(draw(generator, [5], 0).expand(4, -1, -1, -1), 1, generator, 0)
+    before, after = sample(generator, 1, 0, method, first_sample=5, in_training_key=True), render(
+        generator, z, 0, [5] * 4, Decoding(method))
+    for old, new in zip(before, after):
+        assert torch.equal(new[:, [0, 2]], old[:, [0, 2]].expand(4, -1, -1, -1, -1))
+    assert len({phrase.numpy().tobytes() for phrase in after.frame[:, 1]}) == 4 and before.frame[:, 0].any()
+
+
+def test_latents_of_bars_make_longer_rolls_in_smaller_batches(monkeypatch):
+    generator, _ = pair()
+    z = torch.cat([piece(generator, 6, seed=i) for i in range(3)])
+    whole = render(generator, z, 0, decoding=Decoding("bernoulli"))
+    monkeypatch.setattr(sampling, "_BATCH", 2)
+    assert whole.frame.shape == (3, 3, 6, 16, 12)
+    assert all(torch.equal(a, b) for a, b in zip(whole, render(generator, z, 0, decoding=Decoding("bernoulli"))))
+    assert render(generator, z[:0], 0).frame.shape == (0, 3, 6, 16, 12)
+
+
+def test_a_key_is_where_the_training_key_is_moved_to():
+    generator, _ = pair(facts=Facts(key_shifts=(1,) * 12))
+    home = sample(generator, 3, 0, "bernoulli", in_training_key=True)
+    moved = sample(generator, 3, 0, "bernoulli", key=Key.parse("D major")).frame
+    assert torch.equal(moved, sample(generator, 3, 0, "bernoulli", key=Key.parse("B minor")).frame)    # the relative key
+    assert torch.equal(moved[:, 0], home.frame[:, 0])
+    assert torch.equal(moved[:, 1:, ..., 2:], home.frame[:, 1:, ..., :-2])
+
+
+def test_a_model_of_any_keys_is_moved_by_the_key_that_is_found():
+    spec = replace(pair()[0].spec, n_pitches=48)
+    generator, _ = pair(Layout.whole(spec), facts=Facts())
+    roll = Roll(*(torch.zeros(12, 3, 2, 16, 48, dtype=torch.bool) for _ in range(2)))
+    for n in range(12):    # a triad on each tonic, the tonic doubled
+        for step in (0, 4, 7, 12):
+            roll.frame[n, 1, :, :, 12 + n + step] = True
+    found = in_key(generator, roll, 0, range(12), Key.parse("D major"))
+    assert key_shifts(found.frame, spec).tolist() == [2] * 12
+    assert torch.equal(in_key(generator, roll, 0, range(12)).frame, roll.frame)
+
+
+def test_only_the_scale_is_left_in_whatever_key():
+    generator, _ = pair(facts=Facts(key_shifts=(1,) * 12))
+    roll = sample(generator, 6, 0, "bernoulli", key=Key.parse("E major"), only_scale=True)
+    classes = pitch_class_weights(roll.frame, generator.spec).sum(0).nonzero().flatten().tolist()
+    assert set(classes) <= {4, 6, 8, 9, 11, 1, 3} and len(classes) > 3
+    drums = sample(generator, 6, 0, "bernoulli", key=Key.parse("E major")).frame[:, 0]
+    assert torch.equal(roll.frame[:, 0], drums)

@@ -33,6 +33,7 @@ from musegan.files import atomic_write
 from musegan.seeding import generator_for
 from musegan.training import gan
 from musegan.training.run_folder import RunFolder
+from musegan.training.memory import keep_freed_memory
 
 RESULTS = ROOT / "benchmarks" / "results" / "loader.jsonl"
 N_BARS, BATCH_SIZE, SEMITONES, SEED = 4, 64, 5, 7
@@ -42,7 +43,7 @@ AUGMENTATION = Augmentation(transpose_semitones=SEMITONES)
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse(argv)
     console = Console()
-    harness.keep_memory()
+    keep_freed_memory()
     torch.set_num_threads(1)
     origin = {
         "data": "phrases apart" if arguments.apart else "songs",

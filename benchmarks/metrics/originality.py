@@ -25,6 +25,7 @@ from musegan.data.dataset import PackedDataset
 from musegan.files import atomic_write
 from musegan.metrics.music import Music
 from musegan.metrics.originality import MAX_SEMITONES, Index, Nearest
+from musegan.training.memory import keep_freed_memory
 
 RESULTS = ROOT / "benchmarks" / "results" / "originality.jsonl"
 N_BARS, CHUNK = 4, 512
@@ -34,7 +35,7 @@ INDEX, FEW, POPCOUNT = "index", "index, the few", "popcount of packed bits, the 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse(argv)
     console = Console()
-    harness.keep_memory()
+    keep_freed_memory()
     torch.set_num_threads(1)
     origin = {
         "data": "embedded songs" if arguments.data is None else arguments.data.name,

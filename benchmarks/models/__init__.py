@@ -1,0 +1,1 @@
+"""Speed of training steps of networks, and quality of what they learn."""

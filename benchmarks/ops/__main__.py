@@ -19,6 +19,7 @@ from benchmarks import harness, music
 from benchmarks.ops.chart import write_chart
 from musegan import __version__
 from musegan.files import atomic_write
+from musegan.training.memory import keep_freed_memory
 
 STEMS = ("binarize", "neurons", "bits", "cleanup", "notes")
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     if load is not None and load + max(arguments.threads) > (os.cpu_count() or 1) + 0.5:
         console.print(f"[bold]Other processes keep the CPU busy (load {load:.1f}): times of many threads will be wrong.")
     if not arguments.quick:
-        harness.keep_memory()
+        keep_freed_memory()
     with harness.settings_kept():
         for stem in arguments.stems:
             lines = [line | {"load_before": load} for line in measure(stem, arguments, console)]

@@ -17,7 +17,9 @@ from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.originality import Originality, originality
 from musegan.evaluation.papers import PaperTable, paper_table
 from musegan.evaluation.splits import choose
+from musegan.keys import key_shifts, transpose
 from musegan.metrics.condition import ConditionTest, condition_test
+from musegan.roll import Roll
 
 FEW_PIECES = 20    # real ones; below, floors are wide
 FEW_PHRASES = 100    # of each row
@@ -26,6 +28,15 @@ _MAX_CONDITION = 2000    # phrases of each side
 _MAX_CONDITION_CELLS = 1 << 29    # of these, a byte each in both planes
 
 Say = Callable[[str], None]
+
+
+class Accompanist(NamedTuple):
+    """A model that plays to a given track."""
+
+    play: Callable[[Roll, int], Roll]
+    """Phrases in which one track sounds, and its index, to whole ones; the same input, the same output."""
+    in_normal_key: bool
+    """Whether it plays in C major / A minor, where it must then be asked to."""
 
 
 class Side(NamedTuple):
@@ -53,7 +64,7 @@ class Evaluation(NamedTuple):
     papers_released: PaperTable | None
     """With the released code's faults, where asked."""
     condition: dict[str, ConditionTest] | None
-    """Of the given track, for `real` and `generated`."""
+    """Of the given track, for `real` and `generated`; of an accompanist, both on the same real phrases."""
 
 
 def evaluate(
@@ -65,6 +76,7 @@ def evaluate(
     condition: str | None = None,
     released: bool = False,
     say: Say = lambda line: None,
+    accompanist: Accompanist | None = None,
 ) -> Evaluation:
     """Compares generated phrases with real ones in every way.
 
@@ -77,6 +89,7 @@ def evaluate(
         condition: name of the track that was given, where the others accompany it.
         released: also compute the papers' table as the released code would.
         say: told what is being done.
+        accompanist: the model of `generated`, which is asked to accompany the condition track of the real phrases.
     Raises:
         UserError: specs or lengths differ, there are too few phrases or pieces, or no such track.
     """
@@ -91,7 +104,11 @@ def evaluate(
     fits = None
     if condition is not None:
         track = [track.name for track in spec.tracks].index(condition)
-        fits = {name: _fit(corpus, track, seed) for name, corpus in corpora.items() if name != "train"}
+        if accompanist is None:
+            fits = {name: _fit(corpus, track, seed) for name, corpus in corpora.items() if name != "train"}
+        else:
+            say("accompanying real phrases")
+            fits = _accompanied(real, track, seed, accompanist)
     return Evaluation(
         musegan=__version__,
         seed=seed,
@@ -125,10 +142,30 @@ def _plain(value: Any) -> Any:
 
 
 def _fit(corpus: Corpus, track: int, seed: int) -> ConditionTest:
+    return condition_test(_some(corpus, torch.arange(len(corpus)), seed), corpus.spec, track)
+
+
+def _accompanied(real: Corpus, track: int, seed: int, accompanist: Accompanist) -> dict[str, ConditionTest]:
+    """Of real phrases, and of what is played to their track, which sounds in all of them.
+
+    Where the accompanist plays in one key, phrases are moved there first: a key that follows what is given would pass for
+    listening.
+    """
+    sounding = torch.nonzero(real.roll.frame[:, track].flatten(1).any(1)).squeeze(1)
+    if len(sounding) < 2:
+        raise UserError(f"{real.spec.tracks[track].name} sounds in {len(sounding)} of the real phrases: nothing to accompany")
+    roll = _some(real, sounding, seed)
+    if accompanist.in_normal_key:
+        roll = transpose(roll, -key_shifts(roll.frame, real.spec), real.spec)
+    test = condition_test(roll, real.spec, track, lambda given: accompanist.play(given, track))
+    return {"real": condition_test(roll, real.spec, track), "generated": test}
+
+
+def _some(corpus: Corpus, index: torch.Tensor, seed: int) -> Roll:
+    """Phrases of some indices, at random, as many as fit in memory."""
     n_cells = math.prod(corpus.roll.frame.shape[1:4]) * corpus.spec.n_pitches
     most = min(_MAX_CONDITION, max(_MAX_CONDITION_CELLS // n_cells, 2))
-    chosen = choose(torch.arange(len(corpus)), most, seed, "condition")
-    return condition_test(corpus.take(chosen).unpacked(), corpus.spec, track)
+    return corpus.take(choose(index, most, seed, "condition")).unpacked()
 
 
 def _warnings(corpora: dict[str, Corpus], comparison: Comparison, original: Originality) -> list[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from musegan.data.bars import cut_bars
-from musegan.data.events import NoNotes, Song, SongError
+from musegan.data.events import NoNotes, SongError
+from musegan.data.piece import preset_for
 from musegan.data.reading import read_songs
 from musegan.data.sources import MIDI_SUFFIXES, Source, find_sources
-from musegan.data.tracks import PRESETS, Feed, Preset
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus, Progress
 from musegan.roll import Roll, RollSpec
@@ -91,21 +89,6 @@ class _Draw:
         joined = [torch.cat(part) for part in zip(*self._parts)]
         order = joined[0].argsort(stable=True)[: self._limit]
         self._parts, self._n = [tuple(part[order] for part in joined)], len(order)
-
-
-def preset_for(song: Song, spec: RollSpec) -> Preset:
-    """Which of a song's tracks feed which of the spec's: those of its name, or as the built-in preset of its tracks says."""
-    names = {track.name.lower() for track in spec.tracks}
-    by_name = Preset(spec, tuple(Feed(names=(_literal(track.name),)) for track in spec.tracks))
-    if all(song.tracks[k].name.lower() in names for k in np.unique(song.notes.track).tolist()):
-        return by_name
-    known = (preset for preset in PRESETS.values() if preset.spec.tracks == spec.tracks)
-    return next((replace(preset, spec=spec) for preset in known), by_name)
-
-
-def _literal(name: str) -> str:
-    """A pattern that matches this name alone."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _phrases(source: Source, spec: RollSpec, n_bars: int) -> Iterator[Roll]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 
 import mido
 import numpy as np
 import symusic
 
-from musegan.export.phrase import DEFAULT_VELOCITY, check_sound, phrase_notes
+from musegan.export.phrase import DEFAULT_VELOCITY, bar_tempos, check_sound, phrase_notes
 from musegan.files import atomic_write
 from musegan.roll import Roll, RollSpec
 
@@ -20,7 +21,7 @@ def write_midi(
     path: str | os.PathLike[str],
     roll: Roll,
     spec: RollSpec,
-    tempo_bpm: float = 120.0,
+    tempo_bpm: float | Sequence[float] = 120.0,
     velocity: int = DEFAULT_VELOCITY,
 ) -> None:
     """Writes one phrase as a Standard MIDI file; see `midi_bytes`.
@@ -35,7 +36,11 @@ def write_midi(
 
 
 def midi_bytes(
-    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY, tail_quarters: int = 0
+    roll: Roll,
+    spec: RollSpec,
+    tempo_bpm: float | Sequence[float] = 120.0,
+    velocity: int = DEFAULT_VELOCITY,
+    tail_quarters: int = 0,
 ) -> bytes:
     """The content of a Standard MIDI file (format 1) of one phrase.
 
@@ -56,7 +61,7 @@ def midi_bytes(
 
 
 def score(
-    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY
+    roll: Roll, spec: RollSpec, tempo_bpm: float | Sequence[float] = 120.0, velocity: int = DEFAULT_VELOCITY
 ) -> symusic.Score:
     """One phrase as a symusic score in ticks.
 
@@ -64,7 +69,7 @@ def score(
         roll: planes [K, B, T, P] bool that fit `spec`; B = 0 gives a score without notes.
         spec: says tracks, metre (the time signature) and pitches. symusic hands out 15 channels to
             pitched tracks and starts over with the 16th, whose program then also changes the first one's.
-        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000; or a list of them, one for each bar.
         velocity: of all notes, 1 to 127.
     Raises:
         ValueError: the roll does not fit `spec`, or tempo or velocity is out of range.
@@ -74,7 +79,10 @@ def score(
     found = phrase_notes(roll, spec).numpy()    # [n, 4]
     ticks_per_step = -(-MIN_TICKS_PER_QUARTER // spec.steps_per_quarter)
     music = symusic.Score(ticks_per_step * spec.steps_per_quarter)
-    music.tempos.append(symusic.Tempo(0, tempo_bpm))
+    tempos = bar_tempos(tempo_bpm, roll.frame.shape[1]) or bar_tempos(tempo_bpm, 1)
+    for bar, bpm in enumerate(tempos):
+        if bar == 0 or bpm != tempos[bar - 1]:
+            music.tempos.append(symusic.Tempo(bar * spec.steps_per_bar * ticks_per_step, bpm))
     music.time_signatures.append(symusic.TimeSignature(0, spec.beats_per_bar, spec.beat_unit))
     for index, track in enumerate(spec.tracks):
         _, pitch, start_step, end_step = found[found[:, 0] == index].T

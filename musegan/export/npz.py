@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pypianoroll
 
-from musegan.export.phrase import DEFAULT_VELOCITY, check_sound, phrase_notes
+from musegan.export.phrase import DEFAULT_VELOCITY, bar_tempos, check_sound, phrase_notes
 from musegan.files import atomic_write
 from musegan.roll import N_MIDI_PITCHES, Roll, RollSpec
 
@@ -17,7 +18,7 @@ def write_npz(
     path: str | os.PathLike[str],
     roll: Roll,
     spec: RollSpec,
-    tempo_bpm: float = 120.0,
+    tempo_bpm: float | Sequence[float] = 120.0,
     velocity: int = DEFAULT_VELOCITY,
 ) -> None:
     """Writes one phrase as a file that `pypianoroll.load` reads; holds no pickled objects.
@@ -34,7 +35,7 @@ def write_npz(
 
 
 def multitrack(
-    roll: Roll, spec: RollSpec, tempo_bpm: float = 120.0, velocity: int = DEFAULT_VELOCITY
+    roll: Roll, spec: RollSpec, tempo_bpm: float | Sequence[float] = 120.0, velocity: int = DEFAULT_VELOCITY
 ) -> pypianoroll.Multitrack:
     """One phrase as a pypianoroll multitrack.
 
@@ -43,7 +44,7 @@ def multitrack(
 
     Args:
         roll: planes [K, B, T, P] bool that fit `spec`.
-        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000; or a list of them, one for each bar.
         velocity: of all notes, 1 to 127.
     Returns:
         A multitrack of `StandardTrack`s, pianorolls [fine steps, 128] uint8; `tempo` and `downbeat` are one
@@ -65,7 +66,7 @@ def multitrack(
             pianorolls[track, start_step * fine - 1, pitch] = 0
     return pypianoroll.Multitrack(
         resolution=spec.multitrack_resolution,
-        tempo=np.full(n_steps, tempo_bpm),
+        tempo=np.repeat(bar_tempos(tempo_bpm, n_bars), bar_length_steps),
         downbeat=np.arange(n_steps) % bar_length_steps == 0,
         tracks=[
             pypianoroll.StandardTrack(track.name, track.program, track.is_drum, pianoroll)

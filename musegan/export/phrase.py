@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from numbers import Real
 
 from torch import Tensor
 
@@ -35,13 +37,27 @@ def phrase_notes(roll: Roll, spec: RollSpec) -> Tensor:
     return found    # [n, 4]
 
 
-def check_sound(tempo_bpm: float, velocity: int = DEFAULT_VELOCITY) -> None:
-    """Checks tempo, in quarter notes a minute, and velocity.
+def bar_tempos(tempo_bpm: float | Sequence[float], n_bars: int) -> list[float]:
+    """The tempo of each bar, whether one is given for all or one for each.
+
+    Raises:
+        ValueError: another number of tempos than bars.
+    """
+    if isinstance(tempo_bpm, Real):
+        return [float(tempo_bpm)] * n_bars
+    if len(tempo_bpm) != n_bars:
+        raise ValueError(f"tempo_bpm must be one number, or one for each of {n_bars} bars: got {len(tempo_bpm)}")
+    return [float(bpm) for bpm in tempo_bpm]
+
+
+def check_sound(tempo_bpm: float | Sequence[float], velocity: int = DEFAULT_VELOCITY) -> None:
+    """Checks tempo or tempos, in quarter notes a minute, and velocity.
 
     Raises:
         UserError: a value that a MIDI file cannot hold, or that nobody can have meant.
     """
-    if not math.isfinite(tempo_bpm) or not MIN_TEMPO_BPM <= tempo_bpm <= MAX_TEMPO_BPM:
-        raise UserError(f"tempo_bpm must be {MIN_TEMPO_BPM:g} to {MAX_TEMPO_BPM:g}: got {tempo_bpm}")
+    for bpm in [tempo_bpm] if isinstance(tempo_bpm, Real) else tempo_bpm:
+        if not math.isfinite(bpm) or not MIN_TEMPO_BPM <= bpm <= MAX_TEMPO_BPM:
+            raise UserError(f"tempo_bpm must be {MIN_TEMPO_BPM:g} to {MAX_TEMPO_BPM:g}: got {bpm}")
     if not 1 <= velocity <= 127:
         raise UserError(f"velocity must be 1 to 127: got {velocity}")

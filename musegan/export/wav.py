@@ -7,13 +7,14 @@ import importlib.util
 import io
 import os
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from musegan.errors import UserError
 from musegan.export.midi import midi_bytes
-from musegan.export.phrase import DEFAULT_VELOCITY
+from musegan.export.phrase import DEFAULT_VELOCITY, bar_tempos
 from musegan.files import atomic_write
 from musegan.roll import Roll, RollSpec
 
@@ -25,21 +26,22 @@ def write_wav(
     path: str | os.PathLike[str],
     roll: Roll,
     spec: RollSpec,
-    tempo_bpm: float = 120.0,
+    tempo_bpm: float | Sequence[float] = 120.0,
     velocity: int = DEFAULT_VELOCITY,
 ) -> None:
     """Writes one phrase as a 16-bit stereo WAV file at 48 kHz, with about two seconds of silence to die away in.
 
     Args:
         roll: planes [K, B, T, P] bool that fit `spec`.
-        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000.
+        tempo_bpm: quarter notes a minute, whatever `spec.beat_unit`; 4 to 1000; or a list of them, one for each bar.
         velocity: of all notes, 1 to 127.
     Raises:
         ValueError: the roll does not fit `spec`, or tempo or velocity is out of range.
         TypeError: a plane is not bool.
         UserError: midirenderer or its SoundFont is missing, or the file cannot be written.
     """
-    tail_quarters = round(TAIL_SECONDS * tempo_bpm / 60)
+    last_bpm = bar_tempos(tempo_bpm, max(roll.frame.shape[1], 1))[-1]
+    tail_quarters = round(TAIL_SECONDS * last_bpm / 60)
     content = wav_bytes(midi_bytes(roll, spec, tempo_bpm, velocity, tail_quarters))
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -117,7 +117,7 @@ class BMuseganGenerator(Generator):
         return stochastic_neuron(cells, seed, slope=slope)
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
-        """Latents to logits, see `Generator.forward`: at 0 deterministic neurons decide, by them stochastic ones draw."""
+        """Latents to logits, see `Generator.forward`; deterministic neurons decide at 0, others draw by them."""
         cells = self._cells(latents).flatten(3)
         if self.refines and self.binary != "none":
             cells = self.slope * cells

@@ -18,6 +18,7 @@ from musegan.models.generator import Facts, Generator, Given, RollLogits, check_
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
+RHYTHM_BIAS = 2.0    # and at most steps
 REPEAT_LAGS = (1, 2)    # bars between which the discriminator compares beats
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
@@ -27,7 +28,7 @@ class CompactGenerator(Generator):
 
     A sample's latents are [1 + K, 1 + B, Z], or [1, 1 + B, Z] for `composer`: row 0 is shared by the tracks and row
     1 + k is track k's own; column 0 is common to all bars and column 1 + b is bar b's. Track k's own latents change
-    nothing but track k. Any number of bars can be made, whatever the number trained with.
+    nothing but track k. Any number of bars can be made, whatever the number trained with; see `Generator.any_length`.
 
     Args:
         layout: of the features it makes.
@@ -90,7 +91,6 @@ class CompactGenerator(Generator):
             self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
         if variant != "composer":
             self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
-        self.register_buffer("planes", layout.planes, persistent=False)
         self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
         with torch.no_grad():
             for name, value in self.named_parameters():
@@ -104,9 +104,20 @@ class CompactGenerator(Generator):
         """Whether it takes given tracks."""
         return hasattr(self, "encoder")
 
+    @property
+    def any_length(self) -> bool:
+        """True: bars are latents of their own."""
+        return True
+
+    @property
+    def has_track_latents(self) -> bool:
+        """Whether tracks have latents of their own."""
+        return self.variant != "composer"
+
     def _start_at(self, facts: Facts) -> None:
         """Sets the output's bias to the data's density, so that training starts with plausible silence."""
-        gate_share = torch.tensor(GATE_BIAS).sigmoid()
+        rhythm_share = torch.tensor(RHYTHM_BIAS).sigmoid()
+        gate_share = torch.tensor(GATE_BIAS).sigmoid() * rhythm_share
         onsets = facts.onset_density or (0.5,) * self.spec.n_tracks
         for track, layer, pitches, onset in zip(self.layout.columns, self.to_steps, facts.frame_density, onsets):
             n = track.frame.stop - track.frame.start
@@ -115,17 +126,20 @@ class CompactGenerator(Generator):
             others = share * (n - 1) if track.head == "mono" else 0 * share
             bias = [torch.log(share / (1 - share - others).clamp(min=0.05)).expand(n)]
             if track.onset:
-                bias.append(torch.tensor(onset).logit(1e-3).expand(n))
+                bias.append((torch.tensor(onset) / rhythm_share).clamp(max=0.99).logit(1e-3).expand(n))
             with torch.no_grad():
                 layer.bias.copy_(torch.cat(bias).repeat(self.spec.steps_per_beat) / self.slope)
         with torch.no_grad():
             self.to_gate.bias.fill_(GATE_BIAS)
 
-    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
-        """Latents -> cells before their nonlinearity [N, B, T, F] and gates [N, B, 1, K]."""
+    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents -> cells [N, B, T, F], gates [N, B, 1, K] and rhythm [N, B or 1, T, 2 K], before their nonlinearities."""
         n_beats, n_steps = self.spec.beats_per_bar, self.spec.steps_per_beat
-        n_bars = latents.shape[2] - 1
-        common, own = latents[:, :, :1], latents[:, :, 1:]    # [N, 1 + K, 1, Z], [N, 1 + K, B, Z]
+        if latents.ndim == 5:
+            common, own = latents.unbind(2)    # [N, 1 + K, B, Z] each
+        else:
+            common, own = latents[:, :, :1], latents[:, :, 1:]    # [N, 1 + K, 1, Z], [N, 1 + K, B, Z]
+        n_bars = own.shape[2]
         if self.variant == "jamming":
             h = latents.new_zeros(len(latents), n_bars, self.bar_norm.num_features)
         else:
@@ -147,37 +161,43 @@ class CompactGenerator(Generator):
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
         cells = [layer(h).unflatten(-1, (n_steps, -1)) for layer, h in zip(self.to_steps, tracks)]
         cells = self.slope * torch.cat(cells, dim=-1)    # [N, B * beats, steps, F]
-        cells = cells.flatten(1, 2).unflatten(1, (n_bars, -1)) + self._rhythm(common)    # [N, B, T, F]
-        return cells, gate.unsqueeze(2)
+        cells = cells.flatten(1, 2).unflatten(1, (n_bars, -1))    # [N, B, T, F]
+        return cells, gate.unsqueeze(2), self._rhythm(common)
 
     def _rhythm(self, common: Tensor) -> Tensor:
-        """What all bars have in common beside their cells: latents [N, 1 + K, 1, Z] -> [N, 1, T, F], equal over a plane's pitches."""
+        """When tracks may sound and start notes, in all bars alike: gates before their sigmoid.
+
+        Args:
+            common: latents [N, 1 + K, 1 or B, Z].
+        Returns:
+            [N, 1 or B, T, 2 K], two for each track, of its frame and its onset plane.
+        """
         n_tracks, n_steps = self.spec.n_tracks, self.spec.steps_per_bar
         rhythm = 0
         if self.variant != "jamming":
-            h = F.leaky_relu(self.common(common[:, 0, 0]), 0.2)    # [N, C]
-            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, K, 2 T]
+            h = F.leaky_relu(self.common(common[:, 0]), 0.2)    # [N, B, C]
+            rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, B, K, 2 T]
         if self.variant != "composer":
-            rhythm = rhythm + self.track_rhythm(common[:, 1:]).squeeze(2)
-        rhythm = rhythm.reshape(-1, 2 * n_tracks, n_steps)[:, self.planes]    # [N, F, T]
-        return rhythm.transpose(1, 2).unsqueeze(1)
+            rhythm = rhythm + self.track_rhythm(common[:, 1:]).transpose(1, 2)
+        rhythm = rhythm.flatten(2).unflatten(2, (2 * n_tracks, n_steps))    # [N, B, 2 K, T]
+        return RHYTHM_BIAS + self.slope * rhythm.transpose(2, 3)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
-        cells, gate = self._raw(latents, given)
-        gates = gate.sigmoid().split(1, dim=-1)
+        cells, gate, rhythm = self._raw(latents, given)
         # `split`, since the gradient of each slice would be a tensor of the whole size
+        gates, rhythms = gate.sigmoid().split(1, dim=-1), iter(rhythm.sigmoid().split(1, dim=-1))
         pieces, parts = iter(cells.split(self.layout.widths, dim=-1)), []
         for track, gate in zip(self.layout.columns, gates):
-            frame = next(pieces)
+            frame, frame_rhythm, onset_rhythm = next(pieces), next(rhythms), next(rhythms)
             if track.head == "mono":
                 frame = F.softmax(F.pad(frame, (0, 1)), dim=-1)[..., :-1]    # the padded 0 is the rest
             else:
                 frame = frame.sigmoid()
-            frame = frame * gate
+            frame = frame * (gate * frame_rhythm)
             parts.append(frame)
             if track.onset:
-                parts.append(frame * next(pieces).sigmoid())
+                parts.append(frame * next(pieces).sigmoid() * onset_rhythm)
         made = torch.cat(parts, dim=-1)
         if given is None:
             return made
@@ -185,14 +205,16 @@ class CompactGenerator(Generator):
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`; those of given tracks are what it would have made."""
-        cells, gate = self._raw(latents, given)
+        cells, gate, rhythm = self._raw(latents, given)
         cells = cells.clone()
         for k, track in enumerate(self.layout.columns):
             frame = cells[..., track.frame]
             if track.head == "mono":
                 others = F.pad(frame, (0, 1)).logsumexp(-1, keepdim=True)
                 frame = frame - log_sub_exp(others, frame)
-            cells[..., track.frame] = gated(frame, gate[..., k : k + 1])
+            cells[..., track.frame] = gated(gated(frame, gate[..., k : k + 1]), rhythm[..., 2 * k : 2 * k + 1])
+            if track.onset:
+                cells[..., track.onset] = gated(cells[..., track.onset], rhythm[..., 2 * k + 1 : 2 * k + 2])
         frame, onset = self.layout.expand(cells, outside=-torch.inf)
         onset[:, [track.is_drum for track in self.spec.tracks]] = torch.inf
         return RollLogits(frame, onset)
@@ -279,7 +301,7 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
-        rhythm = F.linear(features, self._transposed(self.sums, semitones)).flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
+        rhythm = F.linear(features, self._transposed(self.sums, semitones)).log1p().flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
         h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]

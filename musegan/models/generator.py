@@ -90,6 +90,20 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         """Whether it takes given tracks."""
         return False
 
+    @property
+    def any_length(self) -> bool:
+        """Whether it makes any number of bars.
+
+        Its latents are then [rows, 1 + B, Z], column 0 common to all bars and column 1 + b bar b's own; or
+        [rows, 2, B, Z], where [:, 0, b] is what bar b has in place of the common one and [:, 1, b] its own.
+        """
+        return False
+
+    @property
+    def has_track_latents(self) -> bool:
+        """Whether row 1 + k of its latents is track k's own and changes no other track; row 0 is shared."""
+        return False
+
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees: the probability of each cell of the layout's features.
 

@@ -96,6 +96,11 @@ class MuseganGenerator(Generator):
         """Whether it takes given tracks; none given is then as good as `None`."""
         return hasattr(self, "encoder")
 
+    @property
+    def has_track_latents(self) -> bool:
+        """Whether tracks have latents of their own."""
+        return self.variant != "composer"
+
     def _cells(self, latents: Tensor, given: Given | None) -> Tensor:
         """Latents -> log-odds of the cells [N, B, T, F]."""
         n, n_tracks, n_bars = len(latents), self.spec.n_tracks, self.n_bars

@@ -107,8 +107,8 @@ class MergeNorm(Norm):
 
 
 def active(h: Tensor) -> Tensor:
-    """The discriminator's activation, in place."""
-    return F.leaky_relu(h, 0.2, inplace=True)
+    """The discriminator's activation. In place, on the view that a linear layer gives, its gradient would be copied."""
+    return F.leaky_relu(h, 0.2)
 
 
 def weights(*shape: int) -> nn.Parameter:

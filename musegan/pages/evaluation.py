@@ -155,7 +155,7 @@ How far the pitches of a track must be bent to be those of the nearest melody, i
 melody."""
 _CONDITION = """
 How well the given track fits the others, and how well that of another phrase would. An accompaniment that does not
-listen fits both as well."""
+listen fits both as well. A model that accompanies is given this track of real phrases, and then that of the next one."""
 _NAIVE = """
 Each naive row must be told from the data by something; a measure that tells none of them tells little of a model.
 Behind a statistic: how many times its floor the row lies off."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from musegan.decoding import sounding_before, winner
 from musegan.models import Generator
-from musegan.sampling import logits_of, sounding_before, winner
+from musegan.sampling import logits_of
 
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
 _N_PHRASES = 256

@@ -185,7 +185,7 @@ def stream_tensors(streams, s, read) -> dict[str, Tensor]:
 
 
 def generator_norms(fast) -> list[tuple[str, Tensor, Tensor, str]]:
-    """Of each batch norm: its name in a `NaiveGenerator`, the fast one's running mean and variance, the layer before."""
+    """Of each batch norm: its name in a `NaiveGenerator`, the fast one's running moments, the layer before."""
     shared = zip(range(3), (fast.bar_norm, fast.beat_norm, fast.octave_norm))
     result = [(f"shared.{i}.1", norm.running_mean, norm.running_var, f"shared.{i}.0") for i, norm in shared]
     streams = fast.streams

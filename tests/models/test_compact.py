@@ -106,6 +106,25 @@ def test_any_number_of_bars():
     assert torch.allclose(generator.probabilities(longer), generator.probabilities(z).repeat(1, 3, 1, 1), atol=1e-5)
 
 
+@pytest.mark.parametrize("variant", ["composer", "jamming", "hybrid"])
+def test_bars_may_have_common_latents_of_their_own(variant):
+    generator, _ = pair(variant=variant)
+    generator.eval()
+    with torch.no_grad():
+        for name, weight in generator.named_parameters():
+            if "rhythm" in name:    # begins at 0
+                weight.normal_()
+    z = latents(generator)
+    common, own = z[:, :, :1], z[:, :, 1:]
+    of_bars = torch.stack([common.expand_as(own), own], dim=2)    # [N, rows, 2, B, Z]
+    assert torch.allclose(generator.probabilities(of_bars), generator.probabilities(z), atol=1e-6)
+    assert torch.allclose(generator(of_bars).frame, generator(z).frame, atol=1e-5)
+    of_bars[:, :, 0, 1] = latents(generator, seed=1)[:, :, 0]
+    before, after = generator._rhythm(common), generator._rhythm(of_bars[:, :, 0])
+    assert torch.allclose(after[:, :1], before) and not torch.allclose(after[:, 1:], before)
+    assert (generator.any_length, generator.has_track_latents) == (True, variant != "composer")
+
+
 def test_gate_multiplies_probabilities():
     logit, gate = torch.linspace(-30, 30, 61, dtype=torch.float64), torch.tensor([-20.0, 0.5, 20.0]).double()[:, None]
     expected = logit.sigmoid() * gate.sigmoid()

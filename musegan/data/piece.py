@@ -1,0 +1,108 @@
+"""A whole file of music as one roll: what a composer brings, beside the model's tracks and metre."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from musegan.data.bars import cut_bars
+from musegan.data.events import Song, SongError
+from musegan.data.reading import read_songs
+from musegan.data.sources import Source
+from musegan.data.tracks import PRESETS, Feed, Preset, assign
+from musegan.ops import unpack
+from musegan.roll import Roll, RollSpec, Track
+
+
+@dataclass(frozen=True)
+class Piece:
+    """All bars of a song."""
+
+    roll: Roll
+    """Planes [1, K, B, T, P] bool, from the bar of the first note to that of the last."""
+    first_bar: int
+    """How many bars of the song come before."""
+    tempo_bpm: np.ndarray
+    """[B] float32, mean tempo of each bar in quarter notes a minute."""
+    places: dict[str, str | None]
+    """Where each of the song's tracks with notes went, by its name or program: the name of a track of the roll, or None."""
+    n_out_of_range: int
+    """Notes that lie outside the roll's pitches, and are lost."""
+
+    @property
+    def sounding(self) -> torch.Tensor:
+        """[K] bool, the tracks that have notes."""
+        return self.roll.frame[0].flatten(1).any(1)
+
+
+def read_pieces(source: Source, spec: RollSpec, as_track: str | None = None) -> Iterator[Piece]:
+    """The pieces of a file; most have one.
+
+    Args:
+        source: of any form that `musegan prepare` reads.
+        spec: tracks, metre, steps and pitches of the roll.
+        as_track: the track that all of the file's notes are for; by default, see `preset_for`.
+    Raises:
+        SongError: it cannot be read, none of its tracks is one of the spec's, or bars in it have another metre.
+    """
+    for song in read_songs(source):
+        yield piece_of(song if as_track is None else _all_for(song, spec, as_track), spec)
+
+
+def piece_of(song: Song, spec: RollSpec) -> Piece:
+    """See `read_pieces`."""
+    preset = preset_for(song, spec)
+    bars = cut_bars(song, preset)
+    if bars.rejected and not _is_whole(bars.bar_numbers, len(bars.frame)):
+        reason, first, last = max(bars.rejected, key=lambda run: run[2] - run[1])
+        where = f"bar {first} has" if first == last else f"bars {first} to {last} have"
+        raise SongError(f"{where} {reason}: the model's metre is {spec.beats_per_bar}/{spec.beat_unit}")
+    places = _places(song, preset)
+    if not bars.frame.any():
+        names = ", ".join(track.name for track in spec.tracks)
+        raise SongError(f"none of its notes is for one of the tracks {names}: it has {', '.join(places)}")
+    planes = (unpack(torch.from_numpy(plane), spec.n_pitches) for plane in (bars.frame, bars.onset))    # [B, K, T, P]
+    return Piece(
+        roll=Roll(*(plane.transpose(0, 1)[None] for plane in planes)),
+        first_bar=int(bars.bar_numbers[0]),
+        tempo_bpm=bars.tempo_bpm,
+        places=places,
+        n_out_of_range=bars.n_out_of_range,
+    )
+
+
+def preset_for(song: Song, spec: RollSpec) -> Preset:
+    """Which of a song's tracks feed which of the spec's: those of its name, or as the built-in preset of its tracks says."""
+    names = {track.name.lower() for track in spec.tracks}
+    by_name = Preset(spec, tuple(Feed(names=(_literal(track.name),)) for track in spec.tracks))
+    if all(song.tracks[k].name.lower() in names for k in np.unique(song.notes.track).tolist()):
+        return by_name
+    known = (preset for preset in PRESETS.values() if preset.spec.tracks == spec.tracks)
+    return next((replace(preset, spec=spec) for preset in known), by_name)
+
+
+def _literal(name: str) -> str:
+    """A pattern that matches this name alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _all_for(song: Song, spec: RollSpec, name: str) -> Song:
+    (track,) = (track for track in spec.tracks if track.name == name)
+    return replace(song, tracks=tuple(Track(name, track.program, track.is_drum) for _ in song.tracks))
+
+
+def _is_whole(bar_numbers: np.ndarray, n_bars: int) -> bool:
+    """Whether bars follow each other without a gap; a pick-up before them, or a broken bar after, may be left out."""
+    return n_bars > 0 and int(bar_numbers[-1] - bar_numbers[0]) + 1 == n_bars
+
+
+def _places(song: Song, preset: Preset) -> dict[str, str | None]:
+    tracks = [song.tracks[index] for index in np.unique(song.notes.track).tolist()]
+    places: dict[str, str | None] = {}
+    for track, place in zip(tracks, assign(tracks, preset)):
+        name = track.name.strip() or ("drums" if track.is_drum else f"program {track.program}")
+        places[name] = places.get(name) or (None if place is None else preset.spec.tracks[place].name)
+    return places

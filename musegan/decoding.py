@@ -1,0 +1,142 @@
+"""From a generator's logits to notes: thresholds or draws, then cleaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from musegan.errors import UserError
+from musegan.models import Layout, RollLogits
+from musegan.ops import bernoulli, cleanup, threshold
+from musegan.roll import Roll, RollSpec
+from musegan.seeding import derived_seed
+
+Method = Literal["threshold", "bernoulli"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a generator's logits become notes."""
+
+    method: Method = "threshold"
+    """`threshold` takes what is likelier than `at`, `bernoulli` draws each cell."""
+    at: float | None = None
+    """Probability in (0, 1) above which a cell sounds; lower gives more notes. None: the model's own thresholds, one for
+    each track."""
+    density: float = 1.0
+    """So many times as many cells sound, in the mean of what the model makes: each track's threshold is moved to where
+    this holds. Only for `threshold`."""
+    min_steps: int = 1
+    """Shortest note of pitched tracks that stays."""
+    max_gap_steps: int = 0
+    """Longest gap between two notes on one pitch of a pitched track that is closed."""
+    max_pitches: int | dict[str, int] | None = None
+    """How many pitches sound at once, those of the largest logits: in pitched tracks, or in each track by its name."""
+
+    def __post_init__(self):
+        if self.method not in ("threshold", "bernoulli"):
+            raise UserError(f"the method must be threshold or bernoulli: got {self.method!r}")
+        if self.at is not None and not 0 < self.at < 1:
+            raise UserError(f"threshold must lie between 0 and 1: got {self.at}")
+        if not 0 < self.density < float("inf"):
+            raise UserError(f"density must be above 0: got {self.density}")
+        if self.method == "bernoulli" and (self.at is not None or self.density != 1):
+            raise UserError("threshold and density are for sampling by threshold: bernoulli draws each cell by its probability")
+        for name, least in (("min_steps", 1), ("max_gap_steps", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}: got {getattr(self, name)}")
+        limits = self.max_pitches.values() if isinstance(self.max_pitches, dict) else [self.max_pitches]
+        if any(limit is not None and limit < 0 for limit in limits):
+            raise UserError(f"max_pitches must be at least 0: got {self.max_pitches}")
+
+    def cleaned(self, roll: Roll, logits: Tensor, spec: RollSpec) -> Roll:
+        """The roll after `musegan.ops.cleanup`; drums are strokes, of which only the number at once is limited.
+
+        Raises:
+            UserError: `max_pitches` names a track that is not there.
+        """
+        if self.min_steps == 1 and self.max_gap_steps == 0 and self.max_pitches is None:
+            return roll
+        names = [track.name for track in spec.tracks]
+        if isinstance(self.max_pitches, dict):
+            if unknown := set(self.max_pitches) - set(names):
+                raise UserError(f"max_pitches: no track {min(unknown)!r}; there are {', '.join(names)}")
+            limits = [self.max_pitches.get(name) for name in names]
+        else:
+            limits = [None if track.is_drum else self.max_pitches for track in spec.tracks]
+        return cleanup(
+            roll, logits,
+            min_steps=[1 if track.is_drum else self.min_steps for track in spec.tracks],
+            max_gap_steps=[0 if track.is_drum else self.max_gap_steps for track in spec.tracks],
+            max_pitches=limits,
+        )    # fmt: skip
+
+
+def binarize(
+    logits: RollLogits,
+    layout: Layout,
+    method: Method,
+    thresholds: Tensor | None = None,
+    seed: int = 0,
+    first_sample: int = 0,
+) -> Roll:
+    """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
+
+    Args:
+        logits: planes [N, K, B, T, P].
+        layout: says which tracks play one note at a time.
+        method: as in `sample`.
+        thresholds: [2, K] in (0, 1), of each track's frame and onset probabilities, for the method `threshold`; 0.5 without.
+        seed: of the Bernoulli draws.
+        first_sample: number of the first sample, which decides its place in the random stream.
+    Returns:
+        planes [N, K, B, T, P] bool.
+    """
+    if thresholds is None:
+        thresholds = torch.full((2, len(layout.heads)), 0.5, dtype=torch.float64)
+    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [2, K, 1, 1, 1]
+    frame_logits = logits.frame.clone()
+    for k, head in enumerate(layout.heads):
+        if head == "mono":
+            convert = _hazards if method == "bernoulli" else winner
+            frame_logits[:, k] = convert(frame_logits[:, k])
+    if method == "threshold":
+        frame, onset = threshold(frame_logits - cuts[0]), threshold(logits.onset - cuts[1])
+    else:
+        offset = first_sample * logits.frame[0].numel()
+        frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)
+        onset = bernoulli(logits.onset, derived_seed(seed, "onsets"), offset)
+    for k, head in enumerate(layout.heads):
+        if head == "mono" and method == "bernoulli":
+            frame[:, k] &= frame[:, k].cumsum(-1) == 1
+    return Roll(frame, frame & (onset | ~sounding_before(frame)))
+
+
+def sounding_before(frame: Tensor) -> Tensor:
+    """Whether each cell's pitch sounds at the step before, across bar lines: [N, K, B, T, P] bool -> the same."""
+    sounding = frame.flatten(2, 3)    # [N, K, B * T, P]
+    before = torch.zeros_like(sounding)
+    before[:, :, 1:] = sounding[:, :, :-1]
+    return before.view_as(frame)
+
+
+def winner(logits: Tensor) -> Tensor:
+    """Log-odds of one pitch or none -> the likeliest pitch's against the rest, -inf for all others. [..., P]."""
+    p = logits.sigmoid()
+    best, pitch = p.max(-1, keepdim=True)
+    rest = (1 - p.sum(-1, keepdim=True)).clamp(min=1e-12)
+    return torch.full_like(p, -torch.inf).scatter(-1, pitch, (best / rest).log())
+
+
+def _hazards(logits: Tensor) -> Tensor:
+    """Log-odds of one pitch or none -> log-odds of each pitch given that no lower one was drawn. [..., P].
+
+    The first success of independent draws with these odds is a draw from the original distribution, so a track
+    that plays one note at a time is sampled by the same Bernoulli op as any other.
+    """
+    p = logits.sigmoid()
+    left = 1 - p.cumsum(-1) + p    # not drawn below this pitch
+    return torch.logit((p / left.clamp(min=1e-12)).clamp(0, 1))

@@ -1,0 +1,241 @@
+"""What a composer asks of a trained model, and the music that answers it, one piece after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from musegan.accompaniment import accompany
+from musegan.data.events import SongError
+from musegan.data.piece import Piece, read_pieces
+from musegan.data.sources import find_sources
+from musegan.decoding import Decoding
+from musegan.errors import UserError
+from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
+from musegan.keys import Key
+from musegan.latents import draw, interpolate, piece, reroll, truncate, vary
+from musegan.models import Generator
+from musegan.roll import Roll
+from musegan.sampling import exact, in_key, render
+
+DEFAULT_N = 8
+_BATCH = 64     # phrases made at a time, so that memory does not grow with their number
+_FROM_ONE = ("reroll", "vary", "interpolate")
+_NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE, "key")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides what is made, but for the model. None: not asked for."""
+
+    n: int | None = None
+    """Number of phrases, of versions, or of steps; of versions of each file of a folder."""
+    seed: int = 0
+    sample: int = 0
+    """Number of the first phrase, or of the one that is changed."""
+    bars: int | None = None
+    """Of a piece, made in one go."""
+    form: str | None = None
+    """Sections of a piece, e.g. AABA."""
+    reroll: str | None = None
+    """Track of the sample that is made anew."""
+    vary: float | None = None
+    """How far versions of the sample are from it."""
+    interpolate: int | None = None
+    """Seed of the sample at the other end."""
+    truncation: float = 1.0
+    """See `musegan.latents.truncate`."""
+    accompany: Path | None = None
+    """File, or folder of files, to which tracks are made."""
+    given: tuple[str, ...] | None = None
+    """Tracks of the file that are kept; by default all that sound."""
+    as_track: str | None = None
+    """The track that all notes of the file are for."""
+    key: Key | None = None
+    only_scale: bool = False
+    """See `musegan.sampling.in_key`."""
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def __post_init__(self):
+        """Raises UserError for what contradicts itself or is out of range."""
+        if self.n is not None and self.n < 1:
+            raise UserError(f"--n must be at least 1: got {self.n}")
+        if self.sample < 0:
+            raise UserError(f"--sample must be at least 0: got {self.sample}")
+        if not 0 <= self.truncation <= 1:
+            raise UserError(f"--truncation must lie in [0, 1]: got {self.truncation:g}")
+        asked = [name for name in _FROM_ONE if getattr(self, name) is not None]
+        if len(asked) > 1:
+            raise UserError(f"--{asked[0]} and --{asked[1]} are two ways to change a sample: choose one")
+        if self.interpolate is not None and self.n == 1:
+            raise UserError("--interpolate needs --n of 2 at least: both ends")
+        if self.accompany is not None:
+            for name in _NOT_WITH_A_FILE:
+                if getattr(self, name) is not None:
+                    reason = "the file says key and length" if name in ("bars", "form", "key") else "it makes versions already (--n)"
+                    raise UserError(f"--{name} does not go with --accompany: {reason}")
+        for name, option in (("given", "--given"), ("as_track", "--as")):
+            if getattr(self, name) is not None and self.accompany is None:
+                raise UserError(f"{option} says what a file's tracks are: it needs --accompany")
+
+
+class Made(NamedTuple):
+    """One result."""
+
+    roll: Roll
+    """Planes [K, B, T, P] bool."""
+    tempo_bpm: list[float] | None
+    """Of each bar, where a file says it."""
+    about: dict[str, Any]
+    """What it is, for those who want to make it again."""
+
+
+def count(request: Request) -> int | None:
+    """How many results there will be; None where files must be read to know."""
+    return (request.n or DEFAULT_N) if request.accompany is None else None
+
+
+def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]:
+    """The music.
+
+    Args:
+        model: a trained generator.
+        say: told what became of the tracks of a file, and of files that are left out.
+    Raises:
+        UserError: the model cannot do what is asked, or a file cannot be used.
+    """
+    _check_tracks(model, request)
+    model = exact(model)
+    if request.accompany is not None:
+        yield from _accompaniments(model, request, say)
+    elif request.interpolate is not None:
+        yield from _interpolated(model, request)
+    else:
+        yield from _drawn(model, request)
+
+
+def _check_tracks(model: Generator, request: Request) -> None:
+    names = [track.name for track in model.spec.tracks]
+    for option, asked in (("--reroll", request.reroll), ("--as", request.as_track), *(("--given", g) for g in request.given or ())):
+        if asked is not None and asked not in names:
+            raise UserError(f"{option}: the model has no track {asked!r}; there are {', '.join(names)}")
+    if request.accompany is not None and not model.accompanies:
+        raise UserError("--accompany: this model takes no given tracks; train one that does with: --model.accompaniment true")
+
+
+def _base(model: Generator, request: Request, seed: int, sample: int) -> Tensor:
+    """[1, ...] latents of a phrase or a piece."""
+    if request.bars is None and request.form is None:
+        return draw(model, [sample], seed)
+    n_bars = len(request.form) * model.n_bars if request.bars is None else request.bars
+    return piece(model, n_bars, request.form, seed, sample)
+
+
+def _drawn(model: Generator, request: Request) -> Iterator[Made]:
+    """Samples, or versions of one."""
+    n, is_version = request.n or DEFAULT_N, request.reroll is not None or request.vary is not None
+    names = [track.name for track in model.spec.tracks]
+    for first in range(0, n, _BATCH):
+        versions = range(first, min(first + _BATCH, n))
+        if is_version:
+            numbers = [request.sample] * len(versions)
+            z = _base(model, request, request.seed, request.sample)
+            z = z.expand(len(versions), *z.shape[1:])
+        else:
+            numbers = [request.sample + i for i in versions]
+            z = torch.cat([_base(model, request, request.seed, number) for number in numbers])
+        if request.reroll is not None:
+            z = reroll(z, names.index(request.reroll), model, request.seed, first)
+        if request.vary is not None:
+            z = vary(z, request.vary, request.seed, first)
+        roll = _made(model, request, z, request.seed, numbers)
+        for version, number, phrase in zip(versions, numbers, roll.phrases()):
+            about = {"seed": request.seed, "sample": number} | ({"version": version} if is_version else {})
+            yield Made(phrase, None, about)
+
+
+def _interpolated(model: Generator, request: Request) -> Iterator[Made]:
+    """From one sample to another: each half in the key, and with the random draws, of its end."""
+    n, seeds = request.n or DEFAULT_N, (request.seed, request.interpolate)
+    a, b = (_base(model, request, seed, request.sample)[0] for seed in seeds)
+    z, middle = interpolate(a, b, n), (n + 1) // 2
+    for seed, steps in zip(seeds, (range(middle), range(middle, n))):
+        for first in range(steps.start, steps.stop, _BATCH):
+            part = range(first, min(first + _BATCH, steps.stop))
+            roll = _made(model, request, z[part.start : part.stop], seed, [request.sample] * len(part))
+            for step, phrase in zip(part, roll.phrases()):
+                about = {"sample": request.sample, "from_seed": seeds[0], "to_seed": seeds[1], "share": step / (n - 1)}
+                yield Made(phrase, None, about)
+
+
+def _made(model: Generator, request: Request, z: Tensor, seed: int, numbers: list[int]) -> Roll:
+    roll = render(model, truncate(z, request.truncation), seed, numbers, request.decoding)
+    return in_key(model, roll, seed, numbers, request.key, request.only_scale)
+
+
+def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Made]:
+    sources = find_sources([request.accompany])
+    is_one = len(sources) == 1
+    n, n_used = request.n or (DEFAULT_N if is_one else 1), 0
+    for source in sources:
+        try:
+            pieces = list(read_pieces(source, model.spec, request.as_track))
+            tracks = [_given(model, request, each) for each in pieces]
+        except SongError as err:
+            if is_one:
+                raise UserError(f"{request.accompany}: {err}") from err
+            say(f"left out {source.name}: {err}")
+            continue
+        for each, own in zip(pieces, tracks):
+            n_used += 1
+            say(_told(source.name, each, [track.name for track, kept in zip(model.spec.tracks, own) if kept]))
+            for version in range(n):
+                number = request.sample + version
+                made = accompany(
+                    model, each.roll, own, request.seed, [number], request.decoding, request.truncation, request.only_scale
+                )
+                about = {"file": source.name, "seed": request.seed, "sample": number}
+                yield Made(_from_first_bar(made, each.first_bar).phrases()[0], _tempos(each), about)
+    if not n_used:
+        raise UserError(f"none of the {len(sources)} files in {request.accompany} can be accompanied")
+
+
+def _given(model: Generator, request: Request, own: Piece) -> Tensor:
+    """[K] bool, the tracks that are kept."""
+    names, sounding = [track.name for track in model.spec.tracks], own.sounding.tolist()
+    there = [name for name, sounds in zip(names, sounding) if sounds]
+    if missing := [name for name in request.given or () if name not in there]:
+        raise SongError(f"has no notes for {missing[0]} (--given); it has some for {', '.join(there)}; see --as")
+    given = set(there if request.given is None else request.given)
+    if len(given) == len(names):
+        raise SongError("has notes for every track: say with --given which are kept, and the others are made")
+    return torch.tensor([name in given for name in names])
+
+
+def _told(name: str, own: Piece, given: list[str]) -> str:
+    """One line on what becomes of a file's tracks."""
+    used = [f"{track} -> {place}" for track, place in own.places.items() if place in given]
+    unused = [track for track, place in own.places.items() if place not in given]
+    parts = [f"{name}: {own.roll.frame.shape[2]} bars; given: {', '.join(used)}"]
+    if unused:
+        parts.append(f"not used: {', '.join(unused)}")
+    if own.n_out_of_range:
+        parts.append(f"{own.n_out_of_range} notes lie outside the model's pitches")
+    return "; ".join(parts)
+
+
+def _from_first_bar(roll: Roll, n_silent: int) -> Roll:
+    """With the silent bars that the file begins with, so that the two lie side by side in a sequencer."""
+    return roll.map(lambda plane: torch.nn.functional.pad(plane, (0, 0, 0, 0, n_silent, 0)))
+
+
+def _tempos(own: Piece) -> list[float]:
+    tempos = [round(min(max(float(bpm), MIN_TEMPO_BPM), MAX_TEMPO_BPM), 3) for bpm in own.tempo_bpm]
+    return [tempos[0]] * own.first_bar + tempos
