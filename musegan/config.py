@@ -121,7 +121,7 @@ class TrainConfig:
     """Parts in which a process goes through its share of a batch, for less memory; one update follows. Batch norm and the
     minibatch deviation then see a part, not the batch."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks' products; weights, losses, and updates with a penalty on the discriminator stay float32."""
+    """Of the networks' products; weights, losses and whatever a penalty differentiates stay float32."""
     seed: int = 0
     """Decides everything random."""
     loss: Loss = "relativistic"

@@ -42,7 +42,7 @@ def pooled(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variances.mean(0) + (means - mean).square().mean(0)    # no cancellation
 
 
-def batch_norm(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
+def batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, h: Tensor) -> Tensor:
     """What `norm` makes of the last axis of [..., C], by moments of the whole batch where it is in training mode."""
     rows = h.flatten(0, -2)    # [R, C]
     if n_processes() == 1 or not norm.training:
@@ -56,6 +56,15 @@ def batch_norm(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
         norm.running_var.lerp_(variance * (n / max(n - 1, 1)), norm.momentum)
     rows = (rows - mean) * (norm.weight * (variance + norm.eps).rsqrt()) + norm.bias
     return rows.to(h.dtype).view_as(h)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of [N, C, H, W], over the batch of all processes."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        if n_processes() == 1 or not self.training:
+            return super().forward(h)
+        return batch_norm(self, h.movedim(1, -1)).movedim(-1, 1)
 
 
 def at_least_float32(h: Tensor) -> Tensor:

@@ -19,9 +19,11 @@ import torch
 from torch import nn
 
 from musegan import cli
+from musegan.config import ModelConfig
 from musegan.data.dataset import PackedDataset
 from musegan.errors import UserError
 from musegan.losses import zero_centred_penalty
+from musegan.models import build
 from musegan.models.blocks import ChannelNorm, TimeConv, minibatch_stddev
 from musegan.training import gan, processes
 from musegan.training.gan import train
@@ -37,6 +39,11 @@ RECIPES = {    # of which 12 updates of the discriminator are looked at
         with_train(steps=1000, validate_every=1000, workers=1, augment_target=0.5),
         model=dataclasses.replace(TINY.model, accompaniment=True),
         data=dataclasses.replace(TINY.data, transpose_semitones=3, track_dropout=0.2)),
+}
+OF_PAPERS = {    # with batch norm of each way: of channels, folded into weights, of a merge, of images
+    "musegan": {},
+    "musegan-v3": {},
+    "bmusegan": {"binary": "stochastic"},    # whose draws are of the whole batch
 }
 OPTIONS = ("--data.n_bars=2 --data.validation_share=0.3 --model.latent_size=8 --model.generator_width=16 "
            "--model.discriminator_width=16 --model.n_blocks=1 --train.batch_size=8 --train.validation_samples=16").split()
@@ -93,6 +100,20 @@ class Deviation(nn.Module):
         return minibatch_stddev(h)
 
 
+def pair_of_paper(kind, spec):
+    """A pair in which both play on 4 phrases: phrases, the generator's gradients and its state afterwards."""
+    torch.manual_seed(0)
+    config = ModelConfig(kind=kind, latent_size=8, generator_width=32, discriminator_width=32, **OF_PAPERS[kind])
+    generator, discriminator = (network.double() for network in build(config, spec, torch.ones(len(spec.tracks), spec.n_pitches), 2))
+    latents = processes.own_part(torch.randn(4, *generator.latent_shape, dtype=torch.float64))
+    for _ in range(2):    # the second time with other moments and draws
+        phrases = generator.probabilities(latents)
+    discriminator(phrases).square().mean().backward()
+    processes.average_gradients(generator)
+    gradients = {name: weight.grad for name, weight in generator.named_parameters() if weight.grad is not None}
+    return processes.gathered(phrases.detach()), gradients, generator.state_dict()
+
+
 def mistake_of(call):
     """How an error ends: its kind and what it says."""
     try:
@@ -124,6 +145,7 @@ def work(number, port, songs_folder, folder):
     songs, found = PackedDataset.open(songs_folder), {}
     with processes.joined(lambda: True):
         found["gradients"] = network_gradients()
+        found["papers"] = {kind: pair_of_paper(kind, songs.spec) for kind in OF_PAPERS}
         with in_float64():
             for name, config in RECIPES.items():
                 found[name] = losses_of(config, songs, folder / name)
@@ -186,6 +208,13 @@ def test_gradients_of_loss_and_penalty_are_those_of_the_whole_batch(two):
         assert found["gradients"][0] == pytest.approx(loss, rel=1e-12)
         for part, whole in zip(found["gradients"][1:], of_one):
             torch.testing.assert_close(part, whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", OF_PAPERS)
+def test_the_networks_of_the_papers_see_the_whole_batch_too(kind, songs, two):
+    whole = pair_of_paper(kind, songs.spec)
+    for found in two[0]:
+        torch.testing.assert_close(found["papers"][kind], whole, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
