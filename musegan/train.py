@@ -30,7 +30,7 @@ _FREE_ON_RESUME = {"train.steps", "train.validate_every", "train.checkpoint_ever
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line, prepares the run's folder, trains; all processes do, where a launcher started several."""
+    """Parses the command line, prepares the run, trains; where a launcher started several processes, all of them do."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         with processes.joined(lambda: _parse(argv)[2].train.device == "cpu"):

@@ -39,11 +39,12 @@ def train(
 ) -> bool:
     """Trains a pair, writing everything to the run's folder.
 
-    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends. (A run that was
-    given more steps after its end has one comparison more behind it, at the old end, from which `best` may come.)
+    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends. (A run
+    that was given more steps after its end has one comparison more behind it, at the old end, from which `best` may
+    come.)
 
-    Several processes (`musegan.training.processes`) each call it with the same arguments. They share each batch, and the
-    main one writes.
+    Several processes (`musegan.training.processes`) each call it with the same arguments. They share each batch, and
+    the main one writes.
 
     Args:
         progress: of the main process; the others' are told nothing.
@@ -63,7 +64,8 @@ def train(
         fingerprint = training.fingerprint()
         if main:
             validation = Validation(training, held_out, settings)
-            progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; distance between them {validation.floor:.3f}")
+            progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; "
+                         f"distance between them {validation.floor:.3f}")
 
         # Networks
         cell_counts = training.cell_counts_within(config.data.transpose_semitones)
@@ -90,11 +92,12 @@ def train(
     processes.same_everywhere(*networks.values())
 
     # Batches, from that step on
-    updates, share = settings.discriminator_updates, {"rank": rank(), "world_size": n_processes()}
+    updates = settings.discriminator_updates
+    share = {"rank": rank(), "world_size": n_processes(), "transform": layout.crop}
     augmentation = Augmentation(config.data.transpose_semitones, config.data.track_dropout)
-    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=layout.crop, **share)
+    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, **share)
     loader = Loader(batches, range(step * updates, settings.steps * updates), settings.workers)
-    remembered = Batches(held_out, settings.batch_size, settings.seed, transform=layout.crop, **share)
+    remembered = Batches(held_out, settings.batch_size, settings.seed, **share)
 
     with contextlib.ExitStack() as stack:
         with processes.together():
@@ -154,9 +157,9 @@ def train(
 def _check_parts(settings: TrainConfig) -> None:
     n = n_processes()
     if settings.batch_size % (n * settings.accumulate):
-        several = f"{n} processes" + (f" with train.accumulate={settings.accumulate}" if settings.accumulate > 1 else "")
+        several = f"{n} processes" + (f" x train.accumulate={settings.accumulate}" if settings.accumulate > 1 else "")
         raise processes.told_once(UserError(
-            f"train.batch_size is of all processes together, and must be divisible by {several}: got {settings.batch_size}"
+            f"train.batch_size, of all processes together, must be divisible by {several}: got {settings.batch_size}"
         ))
 
 
@@ -192,7 +195,9 @@ def _learning_rate(settings: TrainConfig, step: int) -> float:
 
 
 def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
-    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first)) if settings.slope_growth > 1 else first
+    if settings.slope_growth == 1:
+        return first
+    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first))
 
 
 def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:
@@ -220,7 +225,9 @@ def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **fa
     run.save_checkpoint({**facts, **{name: part.state_dict() for name, part in parts.items()}})
 
 
-def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str) -> tuple[int, float, float]:
+def _restore(
+    run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str
+) -> tuple[int, float, float]:
     """Loads what `_save` wrote; returns step, best distance so far and probability of augmentation."""
     state = run.load_checkpoint()
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}

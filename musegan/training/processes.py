@@ -51,9 +51,9 @@ def joined(wants_cpu: Callable[[], bool]) -> Iterator[None]:
     with contextlib.suppress(UserError):
         on_cpu = on_cpu or wants_cpu()
     n_local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if not on_cpu and n_local > torch.cuda.device_count():
+    if not on_cpu and n_local > (n_gpus := torch.cuda.device_count()):
         kind = UserError if os.environ.get("RANK", "0") == "0" else ToldByMain
-        raise kind(f"{n_local} processes on a machine with {torch.cuda.device_count()} GPUs: start fewer, or train.device=cpu")
+        raise kind(f"{n_local} processes on a machine with {n_gpus} GPUs: start fewer, or set train.device to cpu")
     from accelerate import PartialState    # takes a second, which one process does not need
 
     state = PartialState(cpu=on_cpu)

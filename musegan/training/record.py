@@ -38,7 +38,9 @@ class Record:
         best: the smallest distance so far.
     """
 
-    def __init__(self, run: RunFolder, validation: Validation, settings: TrainConfig, progress: Progress, step: int, best: float):
+    def __init__(
+        self, run: RunFolder, validation: Validation, settings: TrainConfig, progress: Progress, step: int, best: float
+    ):
         self._run, self._validation, self._seed, self._progress = run, validation, settings.seed, progress
         self.best = best
         run.rewind_metrics(step)
@@ -63,8 +65,8 @@ class Record:
             self.best = distance
             save_generator(average, run.best)
         show(average, run, step, self._seed)
-        say(f"step {step}: distance {distance:.3f} from held-out pieces (best {self.best:.3f}, real {self._validation.floor:.3f}), "
-            f"{found.distances['distance_training']:.3f} from training")
+        say(f"step {step}: distance {distance:.3f} from held-out pieces (best {self.best:.3f}, "
+            f"real {self._validation.floor:.3f}), {found.distances['distance_training']:.3f} from training")
         for flag in found.flags:
             say(f"step {step}: {flag}")
         return found
@@ -75,7 +77,8 @@ class Record:
         self._progress.advance(step, numbers)
         if not (found or step % LOG_EVERY == 0 or step == 1):
             return
-        self._log.write(json.dumps({"step": step, **numbers} | ({"statistics": found.statistics} if found else {})) + "\n")
+        line = {"step": step, **numbers} | ({"statistics": found.statistics} if found else {})
+        self._log.write(json.dumps(line) + "\n")
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
         for name, value in found.statistics.items() if found else ():

@@ -1,4 +1,4 @@
-"""One update of the discriminator and one of the generator, whatever the loss, the precision and the parts of a batch."""
+"""How discriminator and generator are updated, whatever the loss, the precision and the parts of a batch."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ class Pair:
         self.discriminator.requires_grad_(True)
         return numbers
 
-    def _discriminator_loss(self, part: Part, fake: Tensor, seen: View, number: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _discriminator_loss(
+        self, part: Part, fake: Tensor, seen: View, number: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The loss without penalty, the scores of the real phrases [N], and the penalty where this update has one."""
         settings, alone = self._settings, ("zero-centred", "real")
         penalise = (number + 1) % settings.penalty_every == 0 and settings.penalty_weight > 0

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -33,8 +34,8 @@ from tests.training.test_gan import TINY, after, run_in, with_train
 
 RECIPES = {    # of which 12 updates of the discriminator are looked at
     "relativistic": with_train(steps=1000, validate_every=1000, penalty_every=2),
-    "wasserstein": with_train(steps=1000, validate_every=1000, loss="wasserstein", penalty="gradient", penalty_weight=10.0,
-                              penalty_every=1, discriminator_updates=3),
+    "wasserstein": with_train(steps=1000, validate_every=1000, loss="wasserstein", penalty="gradient",
+                              penalty_weight=10.0, penalty_every=1, discriminator_updates=3),
     "helped": dataclasses.replace(
         with_train(steps=1000, validate_every=1000, workers=1, augment_target=0.5),
         model=dataclasses.replace(TINY.model, accompaniment=True),
@@ -46,7 +47,8 @@ OF_PAPERS = {    # with batch norm of each way: of channels, folded into weights
     "bmusegan": {"binary": "stochastic"},    # whose draws are of the whole batch
 }
 OPTIONS = ("--data.n_bars=2 --data.validation_share=0.3 --model.latent_size=8 --model.generator_width=16 "
-           "--model.discriminator_width=16 --model.n_blocks=1 --train.batch_size=8 --train.validation_samples=16").split()
+           "--model.discriminator_width=16 --model.n_blocks=1 --train.batch_size=8 "
+           "--train.validation_samples=16").split()
 
 
 class Losses(Progress):
@@ -85,7 +87,8 @@ def in_float64():
 def network_gradients():
     """Loss and penalty of a small network with batch norm and minibatch deviation: the weights' gradients, averaged."""
     torch.manual_seed(0)
-    network = nn.Sequential(TimeConv(3, 5), ChannelNorm(5), nn.Tanh(), nn.Flatten(), Deviation(), nn.Linear(21, 1)).double()
+    network = nn.Sequential(TimeConv(3, 5), ChannelNorm(5), nn.Tanh(), nn.Flatten(), Deviation(), nn.Linear(21, 1))
+    network.double()
     sample = processes.own_part(torch.randn(6, 4, 3, dtype=torch.float64)).requires_grad_()
     score = network(sample).squeeze(1)
     penalty = zero_centred_penalty(score, sample)
@@ -104,7 +107,8 @@ def pair_of_paper(kind, spec):
     """A pair in which both play on 4 phrases: phrases, the generator's gradients and its state afterwards."""
     torch.manual_seed(0)
     config = ModelConfig(kind=kind, latent_size=8, generator_width=32, discriminator_width=32, **OF_PAPERS[kind])
-    generator, discriminator = (network.double() for network in build(config, spec, torch.ones(len(spec.tracks), spec.n_pitches), 2))
+    generator, discriminator = (
+        network.double() for network in build(config, spec, torch.ones(spec.n_tracks, spec.n_pitches), n_bars=2))
     latents = processes.own_part(torch.randn(4, *generator.latent_shape, dtype=torch.float64))
     for _ in range(2):    # the second time with other moments and draws
         phrases = generator.probabilities(latents)
@@ -137,11 +141,18 @@ def call_of_command(*arguments):
     return code, [line for line in said.getvalue().splitlines() if line and "training" not in line]
 
 
+def stop_when(file):
+    """Sends this process SIGTERM once a file is there."""
+    while not file.exists():
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def work(number, port, songs_folder, folder):
     """Everything that a process does for the tests; what it finds goes into a file."""
     os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
-    torch.multiprocessing.set_start_method("fork", force=True)    # of loader processes, as where a launcher starts this one
+    torch.multiprocessing.set_start_method("fork", force=True)    # of loaders, as under a launcher
     songs, found = PackedDataset.open(songs_folder), {}
     with processes.joined(lambda: True):
         found["gradients"] = network_gradients()
@@ -163,9 +174,10 @@ def work(number, port, songs_folder, folder):
         options = [*OPTIONS, f"--data.dataset={songs_folder}", "--train.steps=2"]
         found["command"] = call_of_command(*options, "--out", folder / "command")
         found["command mistake"] = call_of_command(*options, "--train.batch_size=9", "--out", folder / "mistaken")
-        if number == 1:    # a signal to one alone, when it has trained for a while
-            threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        found["signal"] = call_of_command(*options, "--train.steps=100000", "--train.validate_every=100000", "--out", folder / "signal")
+        if number == 1:    # a signal to one alone, when it trains
+            threading.Thread(target=stop_when, args=(folder / "signal" / "checkpoint.pt",), daemon=True).start()
+        endless = ["--train.steps=100000", "--train.validate_every=100000", "--train.checkpoint_every=5"]
+        found["signal"] = call_of_command(*options, *endless, "--out", folder / "signal")
     torch.save(found, folder / f"{number}.pt")
 
 

@@ -26,7 +26,8 @@ def test_parts_of_a_batch_make_the_update_of_the_whole(songs, tmp_path, monkeypa
     whole = dataclasses.replace(RECIPES[recipe], model=dataclasses.replace(TINY.model, accompaniment=True))
     in_parts = dataclasses.replace(whole, train=dataclasses.replace(whole.train, accumulate=4))
     with in_float64():
-        wanted, found = (losses_of(config, songs, tmp_path / name) for name, config in (("whole", whole), ("parts", in_parts)))
+        wanted, found = (
+            losses_of(config, songs, tmp_path / name) for name, config in (("whole", whole), ("parts", in_parts)))
     assert any("penalty" in step for step in wanted)
     for a, b in zip(wanted, found, strict=True):
         assert a == pytest.approx(b, abs=1e-9)
@@ -52,9 +53,10 @@ def test_bfloat16_stays_near_float32(songs, tmp_path, loss, changes):
     """Its penalty above all, which is made of second derivatives; the weights stay float32."""
     model = dataclasses.replace(TINY.model, spectral_norm=loss == "hinge")
     exact, half = (
-        losses_of(dataclasses.replace(with_train(loss=loss, penalty_every=1, precision=precision, **changes), model=model),
-                  songs, tmp_path / precision, 2)
-        for precision in ("float32", "bfloat16"))
+        losses_of(dataclasses.replace(config, model=model), songs, tmp_path / config.train.precision, 2)
+        for config in (
+            with_train(loss=loss, penalty_every=1, precision=precision, **changes)
+            for precision in ("float32", "bfloat16")))
     assert half != exact and all(map(math.isfinite, half[-1].values()))
     for name in exact[0]:
         assert half[0][name] == pytest.approx(exact[0][name], rel=0.02, abs=0.02)
