@@ -119,7 +119,12 @@ class TrainConfig:
     steps: int = 2000
     """Generator updates in all."""
     batch_size: int = 32
-    """Phrases in a batch."""
+    """Phrases in a batch, of all processes together."""
+    accumulate: int = 1
+    """Parts in which a process goes through its share of a batch, for less memory; one update follows. Batch norm and the
+    minibatch deviation then see a part, not the batch."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks' products; weights, losses and whatever a penalty differentiates stay float32."""
     seed: int = 0
     """Decides everything random."""
     loss: Loss = "relativistic"
@@ -172,11 +177,14 @@ class TrainConfig:
 
     def __post_init__(self):
         _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
-        for name in ("steps", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
+        for name in ("steps", "accumulate", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
                      "checkpoint_every", "slope_growth", "max_slope"):    # fmt: skip
             _check(self, name, at_least=1)
         for name in ("transpose_range", "penalty_weight", "workers", "learning_rate_halving", "augment_target"):
             _check(self, name, at_least=0)
+        if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
+            raise UserError(f"train.accumulate must divide train.batch_size into parts of at least 2 phrases: got "
+                            f"{self.accumulate} and {self.batch_size}")
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate must be above 0: got {self.learning_rate}")
         for name in ("ema_decay", "adam_beta1", "adam_beta2"):

@@ -17,7 +17,7 @@ from rich.table import Table
 from musegan import __version__, ops, resources
 from musegan.cli import run
 
-PACKAGES = ("torch", "numpy", "pypianoroll", "symusic")
+PACKAGES = ("torch", "accelerate", "numpy", "pypianoroll", "symusic")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,15 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from jsonargparse import Namespace
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 from musegan import cli, config, info
 from musegan.config import Config
 from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
-from musegan.training import gan
+from musegan.models.batch import n_processes
+from musegan.training import gan, processes
+from musegan.training.record import Progress
 from musegan.training.run_folder import RunFolder
 
 # What may differ between a run and its resumption: how long it goes on, when it looks at itself, and where it runs.
@@ -26,8 +30,53 @@ _FREE_ON_RESUME = {"train.steps", "train.validate_every", "train.checkpoint_ever
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses the command line, prepares the run's folder, trains."""
+    """Parses the command line, prepares the run, trains; where a launcher started several processes, all of them do."""
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        with processes.joined(lambda: _parse(argv)[2].train.device == "cpu"):
+            return _train(argv)
+    except processes.ToldByMain as err:
+        err.wait()
+        return 1
+
+
+def _train(argv: list[str]) -> int:
+    main = processes.is_main()
+    with processes.together():
+        arguments, run, settings = _parse(argv)
+        facts = json.dumps({**info.facts(), "processes": n_processes()}, indent=2)
+    if arguments.dry_run:
+        if main:
+            print(config.to_yaml(settings) + facts)
+        return 0
+    with processes.together():
+        if not arguments.resume and run.checkpoint.exists():
+            raise UserError(f"{run.path} already holds a run: continue it with --resume, or choose another --out")
+    for turn in (main, not main):    # the main process prepares an embedded data set, then the others open it
+        with processes.together():
+            if turn:
+                dataset = open_dataset(settings.data.dataset, run.data, "data.dataset", _say)
+    with processes.together():
+        if main:
+            run.create()
+            for path, text in ((run.config, config.to_yaml(settings)), (run.environment, facts)):
+                with atomic_write(path) as temporary:
+                    temporary.write_text(text)
+
+    watcher = _Bar(Console(stderr=True)) if main else contextlib.nullcontext(Progress())
+    with _stop_signals() as stop_signal, watcher as progress:
+        done = gan.train(settings, dataset, run, arguments.resume, progress, stop_requested=lambda: bool(stop_signal()))
+    if done:
+        if main:
+            _say(f"Done. Make music with: musegan generate --model {run.path} --out music")
+        return 0
+    if main:
+        _say(f"Stopped and saved. Go on with: musegan train --out {run.path} --resume")
+    return 128 + (stop_signal() or signal.SIGTERM)    # or another process had the signal
+
+
+def _parse(argv: list[str]) -> tuple[Namespace, RunFolder, Config]:
+    """The arguments, the run's folder and config; with `--resume` the config is the run's, changed where it may be."""
     command_line = config.parser("musegan train", "Trains a generator/discriminator pair on a packed data set.")
     command_line.add_argument("--out", type=str, default="runs/band", help="Folder of the run.")
     command_line.add_argument("--resume", action="store_true", help="Go on with the run in --out, with its config.")
@@ -40,28 +89,11 @@ def main(argv: list[str] | None = None) -> int:
         saved = config.parse(command_line, ["--config", str(run.config)])
         arguments = config.parse(command_line, ["--config", str(run.config), *argv])
         _check_same(_config(saved), _config(arguments), run)
-    settings = _config(arguments)
+    return arguments, run, _config(arguments)
 
-    if arguments.dry_run:
-        print(config.to_yaml(settings) + json.dumps(info.facts(), indent=2))
-        return 0
-    if not arguments.resume and run.checkpoint.exists():
-        raise UserError(f"{run.path} already holds a run: continue it with --resume, or choose another --out")
-    dataset = open_dataset(
-        settings.data.dataset, run.data, "data.dataset", lambda line: print(line, file=sys.stderr)
-    )
-    run.create()
-    for path, text in ((run.config, config.to_yaml(settings)), (run.environment, json.dumps(info.facts(), indent=2))):
-        with atomic_write(path) as temporary:
-            temporary.write_text(text)
 
-    with _stop_signals() as stop_signal, _Bar(Console(stderr=True)) as bar:
-        done = gan.train(settings, dataset, run, arguments.resume, bar, stop_requested=lambda: bool(stop_signal()))
-    if done:
-        print(f"Done. Make music with: musegan generate --model {run.path} --out music", file=sys.stderr)
-        return 0
-    print(f"Stopped and saved. Go on with: musegan train --out {run.path} --resume", file=sys.stderr)
-    return 128 + stop_signal()
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _config(arguments) -> Config:
@@ -77,13 +109,17 @@ def _check_same(saved: Config, asked: Config, run: RunFolder) -> None:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], int]]:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop after the step; a second one acts at once."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the step; a second one acts at once.
+
+    Not where a launcher started several processes: it passes on what the system sends to all of them anyway.
+    """
     received = 0
 
     def note(number: int, _frame) -> None:
         nonlocal received
         received = number
-        signal.signal(number, previous[number])
+        if n_processes() == 1:
+            signal.signal(number, previous[number])
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -93,12 +129,12 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-class _Bar(gan.Progress):
+class _Bar(Progress):
     """Progress bar with losses, steps/s and the time left."""
 
     def __init__(self, console: Console):
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._bar = RichProgress(*columns, TimeRemainingColumn(), console=console)
         self._numbers: dict[str, float] = {}
 
     def __enter__(self) -> _Bar:

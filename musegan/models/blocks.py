@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musegan.models.batch import at_least_float32, batch_norm, pooled
+
 
 class TimeConv(nn.Linear):
     """A 3-tap convolution along time, as one matrix product: [N, time, C_in] -> [N, time, C_out].
@@ -25,10 +27,10 @@ class TimeConv(nn.Linear):
 
 
 class ChannelNorm(nn.BatchNorm1d):
-    """Batch norm over the last axis of [N, time, C]."""
+    """Batch norm over the last axis of [N, time, C], over the batch of all processes."""
 
     def forward(self, h: Tensor) -> Tensor:
-        return super().forward(h.flatten(0, 1)).unflatten(0, h.shape[:2])
+        return batch_norm(self, h)
 
 
 class Residual(nn.Module):
@@ -54,7 +56,9 @@ class Residual(nn.Module):
 def minibatch_stddev(h: Tensor) -> Tensor:
     """How much the samples of a batch differ, as one more channel: [N, C] -> [N, C + 1].
 
-    Source: Karras et al. 2018 (Progressive GAN), with the whole batch as one group.
+    Source: Karras et al. 2018 (Progressive GAN), with the whole batch, of all processes, as one group.
     """
-    deviation = (h.var(0, unbiased=False) + 1e-8).sqrt().mean()
+    h = at_least_float32(h)
+    _, variance = pooled(h.mean(0), h.var(0, unbiased=False))
+    deviation = (variance + 1e-8).sqrt().mean()
     return torch.cat([h, deviation.expand(len(h), 1)], dim=1)

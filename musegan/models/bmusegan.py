@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musegan.models.batch import BatchNorm2d, rank
 from musegan.models.critic import Channels, Seen, StreamDiscriminator
 from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive
 from musegan.models.layout import Layout
@@ -112,9 +113,10 @@ class BMuseganGenerator(Generator):
         if self.binary == "deterministic":
             return deterministic_neuron(cells, slope)
         seed = derived_seed(self.neuron_seed, "neurons", int(self.n_draws))
-        if self.training:
-            self.n_draws += 1
-        return stochastic_neuron(cells, seed, slope=slope)
+        if not self.training:
+            return stochastic_neuron(cells, seed, slope=slope)
+        self.n_draws += 1
+        return stochastic_neuron(cells, seed, offset=rank() * cells.numel(), slope=slope)    # those of the whole batch
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`; deterministic neurons decide at 0, others draw by them."""
@@ -195,9 +197,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm_1 = nn.BatchNorm2d(1, EPSILON, MOMENTUM)
+        self.norm_1 = BatchNorm2d(1, EPSILON, MOMENTUM)
         self.conv_1 = nn.Conv2d(1, width, (3, 12), bias=False)
-        self.norm_2 = nn.BatchNorm2d(width, EPSILON, MOMENTUM)
+        self.norm_2 = BatchNorm2d(width, EPSILON, MOMENTUM)
         self.conv_2 = nn.Conv2d(width, 1, (3, 12))
         for conv in (self.conv_1, self.conv_2):
             conv.weight = weights(*conv.weight.shape)

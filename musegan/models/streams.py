@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musegan.models.batch import at_least_float32, n_processes, pooled
 from musegan.models.generator import RollLogits, check_positive
 from musegan.models.layout import Layout
 from musegan.models.strided import FoldedNorm, Norm, linear_relu, linear_relu_dot
@@ -92,11 +93,15 @@ class MergeNorm(Norm):
 
     def forward(self, cells: Tensor) -> Tensor:
         if self.training:
-            n = cells.numel() // self.num_features
+            cells = at_least_float32(cells)
+            n = cells.numel() // self.num_features * n_processes()
             axes = tuple(range(cells.dim() - 2)) + (-1,)
             mean = cells.mean(axes)    # [K]
             cells = cells - mean.unsqueeze(-1)
             variance = cells.square().mean(axes)
+            if n_processes() > 1:
+                own, (mean, variance) = mean, pooled(mean, variance)
+                cells = cells + (own - mean).unsqueeze(-1)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
                 self.running_var.lerp_((variance * (n / max(n - 1, 1))).to(self.running_var.dtype), self.momentum)

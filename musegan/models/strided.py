@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from musegan.models.batch import at_least_float32, batch_norm, n_processes, pooled
+
 EPSILON, MOMENTUM = 1e-3, 0.01    # tf.layers.batch_normalization
 _PIECE = 1 << 17    # numbers of a temporary: half a megabyte
 _BLOCK = 128    # rows that are summed in the dtype of the input, the rest of the way in float64
@@ -29,7 +31,7 @@ class Norm(nn.BatchNorm1d):
         super().__init__(n_channels, eps=EPSILON, momentum=MOMENTUM)
 
     def forward(self, h: Tensor) -> Tensor:
-        return super().forward(h.flatten(0, -2)).view_as(h)
+        return batch_norm(self, h)
 
 
 class FoldedNorm(nn.Module):
@@ -52,6 +54,10 @@ class FoldedNorm(nn.Module):
 
     def forward(self, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """W [K, I, J * C] and its input [K or 1, R, I] -> weight [K, I, J * C] and bias [K, J * C] of the normed y."""
+        with torch.autocast(x.device.type, enabled=False):    # moments and what is folded into weights need the digits
+            return self._folded(weight, at_least_float32(x))
+
+    def _folded(self, weight: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         n_places = weight.shape[-1] // self.weight.shape[-1]
         if self.training:
             mean, covariance = moments(x)
@@ -59,7 +65,8 @@ class FoldedNorm(nn.Module):
             spread = ((covariance @ weight) * weight).sum(1).view_as(centre)    # [K, J, C]
             mean = centre.mean(1)    # [K, C]
             variance = spread.mean(1) + (centre - mean.unsqueeze(1)).square().mean(1)
-            self._follow(mean, variance, x.shape[1] * n_places)
+            mean, variance = pooled(mean, variance)
+            self._follow(mean, variance, x.shape[1] * n_places * n_processes())
         else:
             mean, variance = self.running_mean, self.running_var
         scale = self.weight * (variance + EPSILON).rsqrt()
@@ -82,7 +89,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """relu(x W + b): [K or 1, R, C], [K, C, D], [K, D] -> [K, R, D]."""
-    return _LinearRelu.apply(x, weight, bias)
+    return _exact(_LinearRelu, x, weight, bias)
 
 
 def linear_relu_dot(x: Tensor, weight: Tensor, bias: Tensor, direction: Tensor) -> Tensor:
@@ -96,7 +103,7 @@ def linear_relu_dot(x: Tensor, weight: Tensor, bias: Tensor, direction: Tensor) 
     Returns:
         [K, R, J].
     """
-    return _LinearReluDot.apply(x, weight, bias, direction)
+    return _exact(_LinearReluDot, x, weight, bias, direction)
 
 
 def overlap_add(y: Tensor) -> Tensor:
@@ -120,6 +127,12 @@ def overlapping(h: Tensor, q: int) -> Tensor:
     if q == 1:
         return h.unsqueeze(-3)
     return torch.stack([h[..., i : i + 2 * q - 1 : 2, :] for i in range(3)], dim=-2)
+
+
+def _exact(function: type[torch.autograd.Function], *tensors: Tensor) -> Tensor:
+    """Applies a function that writes its own products, in float32 where others are of half precision."""
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        return function.apply(*map(at_least_float32, tensors))
 
 
 def _pieces(n_tracks: int, n_rows: int, width: int) -> Iterator[tuple[int, slice]]:

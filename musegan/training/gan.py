@@ -1,16 +1,15 @@
-"""The adversarial loop: batches in, a trained generator out."""
+"""The adversarial loop: batches in, a trained generator out; the same on one process and on several."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
+from torch import nn
 
 from musegan.config import Config, TrainConfig
 from musegan.data.dataset import PackedDataset
@@ -18,29 +17,16 @@ from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
-from musegan.losses import discriminator_loss, generator_loss, gradient_penalty, zero_centred_penalty
-from musegan.models import Facts, Generator, Given, build, save_generator
-from musegan.seeding import derived_seed, generator_for
-from musegan.training.augmentation import ADAPT_EVERY, Strength, View, view
-from musegan.training.calibration import calibrate
+from musegan.models import Facts, build
+from musegan.models.batch import n_processes, rank
+from musegan.seeding import derived_seed
+from musegan.training import processes
+from musegan.training.augmentation import ADAPT_EVERY, Strength, view
+from musegan.training.record import Progress, Record
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
-from musegan.training.validation import Validation, given_tracks, show
-
-LOG_EVERY = 10    # steps
-
-
-class Progress:
-    """What the loop tells whoever watches; the command's version shows a progress bar."""
-
-    def start(self, done: int, total: int) -> None:
-        """The loop begins after `done` of `total` steps."""
-
-    def advance(self, step: int, numbers: dict[str, float]) -> None:
-        """A step is done."""
-
-    def say(self, line: str) -> None:
-        """Something happened that is worth a line."""
+from musegan.training.updates import Pair, deal
+from musegan.training.validation import Validation
 
 
 def train(
@@ -53,63 +39,76 @@ def train(
 ) -> bool:
     """Trains a pair, writing everything to the run's folder.
 
-    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends. (A run that was
-    given more steps after its end has one comparison more behind it, at the old end, from which `best` may come.)
+    With `resume` it goes on from the run's checkpoint and ends bit for bit where an uninterrupted run ends. (A run
+    that was given more steps after its end has one comparison more behind it, at the old end, from which `best` may
+    come.)
+
+    Several processes (`musegan.training.processes`) each call it with the same arguments. They share each batch, and
+    the main one writes.
 
     Args:
-        stop_requested: asked after each step; when True, a checkpoint is written and the loop returns.
+        progress: of the main process; the others' are told nothing.
+        stop_requested: asked after each step; when True in any process, a checkpoint is written and the loop returns.
     Returns:
         whether all steps are done.
     Raises:
-        UserError: the data has too few phrases, a checkpoint does not fit, or a loss is no longer a number.
+        UserError: the data has too few phrases, a checkpoint does not fit, or a loss is no longer a number. Where the
+            main process raises it too, the others raise a `ToldByMain`.
     """
-    # Data
-    settings, device = config.train, _device(config.train.device)
-    training, held_out, _ = split(config.data, dataset)
-    validation = Validation(training, held_out, settings)
-    progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; distance between them {validation.floor:.3f}")
+    settings, main = config.train, processes.is_main()
+    _check_parts(settings)
+    with processes.together():
+        # Data
+        device = _device(settings.device)
+        training, held_out, _ = split(config.data, dataset)
+        fingerprint = training.fingerprint()
+        if main:
+            validation = Validation(training, held_out, settings)
+            progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; "
+                         f"distance between them {validation.floor:.3f}")
 
-    # Networks
-    cell_counts = training.cell_counts_within(config.data.transpose_semitones)
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(settings.seed, "weights"))
-        generator, discriminator = build(
-            config.model, dataset.spec, cell_counts, config.data.n_bars, _facts(training)
-        )
-    layout, first_slope = generator.layout, generator.slope.item()
-    average = copy.deepcopy(generator).requires_grad_(False).eval()
-    networks = {"generator": generator, "discriminator": discriminator, "average": average}
-    for network in networks.values():
-        network.to(device)
-    betas = (settings.adam_beta1, settings.adam_beta2)
-    optimizers = {
-        name: torch.optim.Adam(networks[name].parameters(), lr=settings.learning_rate, betas=betas, fused=True)
-        for name in ("generator", "discriminator")
-    }
-    strength = Strength(settings.augment_probability, settings.augment_target)
+        # Networks
+        cell_counts = training.cell_counts_within(config.data.transpose_semitones)
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(settings.seed, "weights"))
+            generator, discriminator = build(
+                config.model, dataset.spec, cell_counts, config.data.n_bars, _facts(training)
+            )
+        layout, first_slope = generator.layout, generator.slope.item()
+        average = copy.deepcopy(generator).requires_grad_(False).eval()
+        networks = {"generator": generator, "discriminator": discriminator, "average": average}
+        for network in networks.values():
+            network.to(device)
+        pair = Pair(generator, discriminator, settings)
+        strength = Strength(settings.augment_probability, settings.augment_target)
 
-    # Resume
-    step, best, fingerprint = 0, float("inf"), training.fingerprint()
-    if resume and run.checkpoint.exists():
-        step, best, strength.probability = _restore(run, networks, optimizers, fingerprint)
-        progress.say(f"resumed after step {step}")
-    run.rewind_metrics(step)
-    writer = SummaryWriter(run.tensorboard, purge_step=step + 1)
-    progress.start(step, settings.steps)
+        # Resume
+        step, best = 0, float("inf")
+        if resume and run.checkpoint.exists():
+            step, best, strength.probability = _restore(run, networks, pair.optimizers, fingerprint)
+            progress.say(f"resumed after step {step}")
+    processes.check_same(fingerprint, "data set")
+    processes.check_same(step, "checkpoint")
+    processes.same_everywhere(*networks.values())
 
     # Batches, from that step on
     updates = settings.discriminator_updates
+    share = {"rank": rank(), "world_size": n_processes(), "transform": layout.crop}
     augmentation = Augmentation(config.data.transpose_semitones, config.data.track_dropout)
-    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, transform=layout.crop)
+    batches = Batches(training, settings.batch_size, settings.seed, augmentation=augmentation, **share)
     loader = Loader(batches, range(step * updates, settings.steps * updates), settings.workers)
-    remembered = Batches(held_out, settings.batch_size, settings.seed, transform=layout.crop)
+    remembered = Batches(held_out, settings.batch_size, settings.seed, **share)
 
-    with writer, open(run.metrics, "a", buffering=1) as log, loader:
+    with contextlib.ExitStack() as stack:
+        with processes.together():
+            record = stack.enter_context(Record(run, validation, settings, progress, step, best)) if main else None
+            stack.enter_context(loader)
+        progress.start(step, settings.steps)
         stopping = False
         while step < settings.steps and not stopping:
             # Schedules
             started = time.perf_counter()
-            for optimizer in optimizers.values():
+            for optimizer in pair.optimizers.values():
                 optimizer.param_groups[0]["lr"] = _learning_rate(settings, step)
             generator.slope.fill_(_slope(settings, first_slope, step * updates * settings.batch_size // len(training)))
             numbers = {}
@@ -117,72 +116,51 @@ def train(
             for number in range(step * updates, (step + 1) * updates):
                 # One batch, one set of latents, one view
                 music = next(loader).to(device).float()
-                latents = _latents(generator, settings, number).to(device)
-                given = _given(generator, music, settings, number)
+                parts = deal(generator, music, settings, number)
                 seen = view(settings, layout, config.data.n_bars, number, strength.probability)
 
                 # Discriminator
-                with torch.set_grad_enabled(number == (step + 1) * updates - 1):
-                    fake = generator.probabilities(latents, given)    # the last one is the generator's too
-                loss_d, real_score, penalty = _discriminator_loss(discriminator, music, fake.detach(), seen, layout, settings, number)
-                numbers["discriminator"] = loss_d.item()
-                if penalty is not None:
-                    numbers["penalty"] = penalty.item()
-                    loss_d = loss_d + settings.penalty_weight * settings.penalty_every * penalty
-                _update(optimizers["discriminator"], loss_d)
+                numbers |= pair.update_discriminator(parts, seen, number, last=number == (step + 1) * updates - 1)
 
             # Generator
-            # Differs: real scores are those of before the update, which saves a pass
-            discriminator.requires_grad_(False)
-            fake_score = seen.score(discriminator, fake, layout)
-            loss_g = generator_loss(settings.loss, real_score.detach(), fake_score)
-            numbers["generator"] = loss_g.item()
-            _update(optimizers["generator"], loss_g)
-            discriminator.requires_grad_(True)
+            numbers |= pair.update_generator(parts, seen)
             step += 1
             _update_average(average, generator, min(settings.ema_decay, (1 + step) / (10 + step)))
 
             # Adapt the augmentation
             if settings.augment_target and step % ADAPT_EVERY == 0:
                 with torch.no_grad():
-                    unseen = seen.score(discriminator, remembered[step].to(device).float(), layout)
-                numbers["memory"] = strength.adapt(real_score, unseen, fake_score)
+                    unseen = remembered[step].to(device).float().chunk(settings.accumulate)
+                    unseen = [pair.score(features, seen) for features in unseen]
+                scores = [part.real_score for part in parts], unseen, [part.fake_score for part in parts]
+                numbers["memory"] = strength.adapt(*(processes.gathered(torch.cat(score)) for score in scores))
                 numbers["augment_probability"] = strength.probability
 
             # Stop on NaN, before anything is saved
-            last, stopping = step == settings.steps, stop_requested()
+            numbers = processes.averaged(numbers)
+            last, stopping = step == settings.steps, processes.any_requested(stop_requested())
             compares = last or step % settings.validate_every == 0
             keeps = last or stopping or step % settings.checkpoint_every == 0
             _check_finite(step, numbers, networks if compares or keeps else {}, settings.learning_rate)
             numbers["seconds"] = time.perf_counter() - started
 
-            # Compare with held-out pieces
-            if compares:
-                calibrate(average, derived_seed(settings.seed, "calibration"))
-                found = validation.compare(average)
-                numbers |= found.distances
-                save_generator(average, run.newest)
-                if numbers["distance_held_out"] < best:
-                    best = numbers["distance_held_out"]
-                    save_generator(average, run.best)
-                show(average, run, step, settings.seed)
-                progress.say(f"step {step}: distance {numbers['distance_held_out']:.3f} from held-out pieces "
-                             f"(best {best:.3f}, real {validation.floor:.3f}), {numbers['distance_training']:.3f} from training")
-                for flag in found.flags:
-                    progress.say(f"step {step}: {flag}")
-
-            # Log and keep
-            progress.advance(step, numbers)
-            if compares or step % LOG_EVERY == 0 or step == 1:
-                log.write(json.dumps({"step": step, **numbers} | ({"statistics": found.statistics} if compares else {})) + "\n")
-                for name, value in numbers.items():
-                    writer.add_scalar(name, value, step)
-                for name, value in found.statistics.items() if compares else ():
-                    if value is not None:
-                        writer.add_scalar(f"statistics/{name}", value, step)
-            if keeps:
-                _save(run, networks, optimizers, step=step, best=best, augment_probability=strength.probability, data=fingerprint)
+            # Compare with held-out pieces, log and keep
+            with processes.together():
+                if record:
+                    record.log(step, numbers, record.compare(average, step) if compares else None)
+                    if keeps:
+                        facts = {"step": step, "best": record.best, "augment_probability": strength.probability}
+                        _save(run, networks, pair.optimizers, data=fingerprint, **facts)
     return step >= settings.steps
+
+
+def _check_parts(settings: TrainConfig) -> None:
+    n = n_processes()
+    if settings.batch_size % (n * settings.accumulate):
+        several = f"{n} processes" + (f" x train.accumulate={settings.accumulate}" if settings.accumulate > 1 else "")
+        raise processes.told_once(UserError(
+            f"train.batch_size, of all processes together, must be divisible by {several}: got {settings.batch_size}"
+        ))
 
 
 def _device(name: str) -> torch.device:
@@ -190,6 +168,8 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise UserError(f"train.device must be auto, cpu or cuda: got {name!r}")
+    if name.startswith("cuda") and n_processes() > 1:
+        name = f"cuda:{torch.cuda.current_device()}"    # each process has its own
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as err:
@@ -215,55 +195,19 @@ def _learning_rate(settings: TrainConfig, step: int) -> float:
 
 
 def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
-    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first)) if settings.slope_growth > 1 else first
-
-
-def _latents(generator: Generator, settings: TrainConfig, number: int) -> Tensor:
-    rng = generator_for(settings.seed, "latents", number)
-    return torch.randn(settings.batch_size, *generator.latent_shape, generator=rng)
-
-
-def _given(generator: Generator, music: Tensor, settings: TrainConfig, number: int) -> Given | None:
-    """Tracks of the batch's phrases, each of which the generated phrase in its place accompanies."""
-    if not generator.accompanies:
-        return None
-    tracks = given_tracks(len(music), generator.spec.n_tracks, settings.accompany_share, settings.seed, number)
-    return Given(music, tracks.to(music.device))
-
-
-def _discriminator_loss(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, seen: View, layout, settings: TrainConfig, number: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The loss without penalty, the scores of the real phrases [N], and the penalty where this update has one."""
-    penalise = (number + 1) % settings.penalty_every == 0 and settings.penalty_weight > 0
-    on_real, on_fake = (penalise and settings.penalty in kinds for kinds in (("zero-centred", "real"), ("zero-centred",)))
-    real, fake = real.detach().requires_grad_(on_real), fake.requires_grad_(on_fake)
-    real_score, fake_score = (seen.score(discriminator, features, layout) for features in (real, fake))
-    loss, penalty = discriminator_loss(settings.loss, real_score, fake_score), None
-    if on_real:
-        penalty = zero_centred_penalty(real_score, real)
-    if on_fake:
-        penalty = penalty + zero_centred_penalty(fake_score, fake)
-    if penalise and settings.penalty == "gradient":
-        alpha = torch.rand(len(real), generator=generator_for(settings.seed, "interpolation", number)).to(real.device)
-        penalty = gradient_penalty(lambda features: seen.score(discriminator, features, layout), real, fake, alpha)
-    return loss, real_score, penalty
+    if settings.slope_growth == 1:
+        return first
+    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first))
 
 
 def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:
     weights = (value for network in networks.values() for value in network.state_dict().values())
     if all(map(math.isfinite, numbers.values())) and all(torch.isfinite(value).all() for value in weights):
         return
-    raise UserError(
+    raise processes.told_once(UserError(
         f"step {step}: a loss or a weight is not a number any more ({numbers}); what was saved before is kept. "
         f"Try a lower train.learning_rate than {learning_rate:g}"
-    )
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+    ))
 
 
 @torch.no_grad()
@@ -281,7 +225,9 @@ def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **fa
     run.save_checkpoint({**facts, **{name: part.state_dict() for name, part in parts.items()}})
 
 
-def _restore(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str) -> tuple[int, float, float]:
+def _restore(
+    run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str
+) -> tuple[int, float, float]:
     """Loads what `_save` wrote; returns step, best distance so far and probability of augmentation."""
     state = run.load_checkpoint()
     parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}

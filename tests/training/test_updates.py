@@ -1,0 +1,70 @@
+"""Parts of a batch and half precision: the updates they make."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from musegan.config import TrainConfig
+from musegan.errors import UserError
+from musegan.models import blocks, compact
+from musegan.training.gan import train
+from tests.training.test_gan import TINY, after, run_in, same_state, with_train
+from tests.training.test_processes import RECIPES, in_float64, losses_of
+
+
+def without_batch_statistics(patch):
+    patch.setattr(blocks.ChannelNorm, "forward", lambda self, h: h * self.weight + self.bias)
+    patch.setattr(compact, "minibatch_stddev", lambda h: torch.cat([h, h[:, :1]], dim=1))
+
+
+@pytest.mark.parametrize("recipe", ["relativistic", "wasserstein"])
+def test_parts_of_a_batch_make_the_update_of_the_whole(songs, tmp_path, monkeypatch, recipe):
+    """Where no network looks at the batch; the penalties of parts are the whole one's too."""
+    without_batch_statistics(monkeypatch)
+    whole = dataclasses.replace(RECIPES[recipe], model=dataclasses.replace(TINY.model, accompaniment=True))
+    in_parts = dataclasses.replace(whole, train=dataclasses.replace(whole.train, accumulate=4))
+    with in_float64():
+        wanted, found = (
+            losses_of(config, songs, tmp_path / name) for name, config in (("whole", whole), ("parts", in_parts)))
+    assert any("penalty" in step for step in wanted)
+    for a, b in zip(wanted, found, strict=True):
+        assert a == pytest.approx(b, abs=1e-9)
+
+
+@pytest.mark.parametrize("recipe", [
+    {"accumulate": 2},
+    {"precision": "bfloat16"},
+    {"precision": "bfloat16", "accumulate": 4, "loss": "wasserstein", "penalty": "gradient", "penalty_every": 1},
+])    # fmt: skip
+def test_resumes_bit_for_bit(songs, tmp_path, recipe):
+    config = with_train(steps=6, **{"penalty_every": 3, **recipe})
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    assert train(config, songs, whole)
+    assert not train(config, songs, parts, stop_requested=after(4))
+    assert train(config, songs, parts, resume=True)
+    assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
+
+
+@pytest.mark.parametrize("loss, changes", [("relativistic", {}), ("hinge", {"penalty": "none"}),
+                                           ("wasserstein", {"penalty": "gradient", "penalty_weight": 10.0})])
+def test_bfloat16_stays_near_float32(songs, tmp_path, loss, changes):
+    """Its penalty above all, which is made of second derivatives; the weights stay float32."""
+    model = dataclasses.replace(TINY.model, spectral_norm=loss == "hinge")
+    exact, half = (
+        losses_of(dataclasses.replace(config, model=model), songs, tmp_path / config.train.precision, 2)
+        for config in (
+            with_train(loss=loss, penalty_every=1, precision=precision, **changes)
+            for precision in ("float32", "bfloat16")))
+    assert half != exact and all(map(math.isfinite, half[-1].values()))
+    for name in exact[0]:
+        assert half[0][name] == pytest.approx(exact[0][name], rel=0.02, abs=0.02)
+
+
+def test_parts_divide_the_batch_and_are_not_single_phrases():
+    for size, parts in ((10, 4), (4, 4)):
+        with pytest.raises(UserError, match="train.accumulate must divide train.batch_size"):
+            TrainConfig(batch_size=size, accumulate=parts)
+    with pytest.raises(UserError, match="train.accumulate must be at least 1: got 0"):
+        TrainConfig(accumulate=0)
