@@ -149,6 +149,9 @@ class TrainConfig:
     """Factor by which the slope of the generator's cells or neurons grows in each epoch; 1.1 in BinaryMuseGAN."""
     max_slope: float = 10.0
     """Where its growth ends."""
+    refine_from: int = 0
+    """Step from which `bmusegan`'s refiner is trained behind a generator that stays as it is; before it, the generator
+    without. 0 trains both at once."""
     accompany_share: float = 0.5
     """Share of generated phrases for which some of a real phrase's tracks are given, where `model.accompaniment`."""
     augment_probability: float = 1.0
@@ -180,7 +183,8 @@ class TrainConfig:
         for name in ("steps", "accumulate", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
                      "checkpoint_every", "slope_growth", "max_slope"):    # fmt: skip
             _check(self, name, at_least=1)
-        for name in ("transpose_range", "penalty_weight", "workers", "learning_rate_halving", "augment_target"):
+        for name in ("transpose_range", "penalty_weight", "workers", "learning_rate_halving", "augment_target",
+                     "refine_from"):    # fmt: skip
             _check(self, name, at_least=0)
         if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
             raise UserError(f"train.accumulate must divide train.batch_size into parts of at least 2 phrases: got "
@@ -202,6 +206,10 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        if self.train.refine_from and not (self.model.kind == "bmusegan" and self.model.refiner):
+            raise UserError("train.refine_from means nothing without model.kind bmusegan and its refiner: leave it out")
 
 
 def _check(config, name: str, at_least: int) -> None:

@@ -22,6 +22,7 @@ from musegan.files import atomic_write
 from musegan.models.batch import n_processes
 from musegan.training import gan, processes
 from musegan.training.record import Progress
+from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
 
 # What may differ between a run and its resumption: how long it goes on, when it looks at itself, and where it runs.
@@ -63,6 +64,7 @@ def _train(argv: list[str]) -> int:
                 with atomic_write(path) as temporary:
                     temporary.write_text(text)
 
+    keep_freed_memory()
     watcher = _Bar(Console(stderr=True)) if main else contextlib.nullcontext(Progress())
     with _stop_signals() as stop_signal, watcher as progress:
         done = gan.train(settings, dataset, run, arguments.resume, progress, stop_requested=lambda: bool(stop_signal()))

@@ -104,9 +104,13 @@ def train(
             record = stack.enter_context(Record(run, validation, settings, progress, step, best)) if main else None
             stack.enter_context(loader)
         progress.start(step, settings.steps)
-        stopping = False
+        first_step, stopping = step, False
         while step < settings.steps and not stopping:
             # Schedules
+            if settings.refine_from and step in (first_step, settings.refine_from):
+                _enter_stage(networks, "refine" if step >= settings.refine_from else "pretrain")
+                if record and step == settings.refine_from:
+                    record.best = float("inf")    # of another output
             started = time.perf_counter()
             for optimizer in pair.optimizers.values():
                 optimizer.param_groups[0]["lr"] = _learning_rate(settings, step)
@@ -187,6 +191,12 @@ def _facts(training: Phrases) -> Facts:
         key_shifts=tuple(training.shift_counts()),
         tempo_bpm=round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
     )
+
+
+def _enter_stage(networks: dict[str, nn.Module], stage: str) -> None:
+    for name in ("generator", "average"):
+        networks[name].enter(stage)
+    networks["average"].requires_grad_(False)
 
 
 def _learning_rate(settings: TrainConfig, step: int) -> float:

@@ -109,6 +109,26 @@ def test_schedules(songs, tmp_path):
     assert state["generator"]["slope"].item() == min(3 * 1.5**epochs, 10) > 3
 
 
+def test_the_refiner_comes_behind_a_generator_that_stays(songs, tmp_path):
+    settings = dataclasses.replace(
+        TINY.train, steps=6, refine_from=3, validate_every=3, checkpoint_every=3, batch_size=4, validation_samples=4)
+    model = ModelConfig(kind="bmusegan", latent_size=8, generator_width=32, discriminator_width=32)
+    config = Config(TINY.data, model, settings)
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    states = []
+    assert not train(config, songs, parts, stop_requested=after(3))
+    states.append(parts.load_checkpoint())
+    assert train(config, songs, parts, resume=True)
+    states.append(parts.load_checkpoint())
+    changed = {name.split(".")[0] for name, value in states[1]["generator"].items()
+               if not torch.equal(value, states[0]["generator"][name])}    # fmt: skip
+    assert changed == {"refiner", "refines", "body_fixed"}
+    assert train(config, songs, whole)
+    assert same_state(whole.load_checkpoint(), states[1])
+    with pytest.raises(UserError, match="refine_from means nothing"):
+        with_train(refine_from=3)
+
+
 def test_given_tracks_are_seen_by_the_discriminator_as_they_are(songs, tmp_path):
     """An accompaniment run and one without are different runs, and the generator ends up reading what is given."""
     run = run_in(tmp_path)
