@@ -1,9 +1,10 @@
 """Seconds of a training step of each kind of model: `python -m benchmarks.models.kinds`.
 
-Every config of the package is trained for a few steps by the loop itself, on the embedded data, with one thread: batches,
-penalties and the moving average are in, comparisons with held-out pieces and checkpoints are not. A *block* is as many
-steps as it takes until the penalty comes round; the first block warms up. CPU seconds are the process's, so that what
-else runs on the machine counts little. A step is one update of the generator and those of the discriminator before it.
+Every config of the package is trained for a few steps by the loop itself, on the embedded data, with one thread:
+batches, penalties and the moving average are in, comparisons with held-out pieces and checkpoints are not. A *block* is
+as many steps as it takes until the penalty comes round; the first block warms up. CPU seconds are the process's, so that
+what else runs on the machine counts little. A step is one update of the generator and those of the discriminator before
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ops.__main__ import ROOT, cpu_model
+from benchmarks.ops.__main__ import cpu_model
 from musegan import __version__, config, resources
 from musegan.config import Config
 from musegan.data.dataset import PackedDataset
@@ -33,8 +34,6 @@ from musegan.data.tracks import PRESETS, Preset
 from musegan.files import atomic_write
 from musegan.training.gan import Progress, train
 from musegan.training.run_folder import RunFolder
-
-RESULTS = ROOT / "benchmarks" / "results" / "kinds.jsonl"
 
 
 class Enough(Exception):
@@ -120,27 +119,28 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--blocks", type=int, default=3, help="of each config (default: 3)")
     parser.add_argument("--batch", type=int, help="phrases (default: the config's)")
     parser.add_argument("--songs", type=int, help="how many of the embedded songs (default: all)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"JSON lines (default: {RESULTS.relative_to(ROOT)})")
+    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/kinds.jsonl")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     table, lines = Table(title="A training step, one thread"), []
-    for heading in ("config", "kind", "batch", "D updates", "CPU s", "clock s", "phrases/CPU s"):
+    for heading in ("config", "kind", "batch", "D updates", "CPU s", "clock s", "phrases/s"):
         table.add_column(heading, justify="left" if heading in ("config", "kind") else "right")
     with tempfile.TemporaryDirectory() as folder:
         dataset = prepare_songs(Path(folder) / "songs", PRESETS["lpd5"], arguments.songs)
         for name in arguments.configs:
             settings = load(name)
-            if arguments.batch:
-                settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, batch_size=arguments.batch))
-            clock, own = run(settings, dataset, arguments.blocks), settings.train
+            own = dataclasses.replace(settings.train, batch_size=arguments.batch or settings.train.batch_size)
+            clock = run(dataclasses.replace(settings, train=own), dataset, arguments.blocks)
             cpu, wall = statistics.median(clock.cpu), statistics.median(clock.wall)
             lines.append({"config": name, "kind": settings.model.kind, "batch": own.batch_size,
                           "discriminator_updates": own.discriminator_updates, "cpu_s": cpu, "wall_s": wall,
-                          "least_cpu_s": min(clock.cpu), "most_cpu_s": max(clock.cpu), "blocks": len(clock.cpu)})    # fmt: skip
+                          "least_cpu_s": min(clock.cpu), "most_cpu_s": max(clock.cpu),
+                          "blocks": len(clock.cpu)})    # fmt: skip
             table.add_row(name, settings.model.kind, str(own.batch_size), str(own.discriminator_updates), f"{cpu:.3f}",
                           f"{wall:.3f}", f"{own.batch_size / cpu:.1f}")    # fmt: skip
     Console().print(table)
-    write(lines, arguments.out)
+    if arguments.out is not None:
+        write(lines, arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ Three ways take turns in one process, with one thread, on phrases of the embedde
 - the tutorial with five updates of the discriminator for each of the generator, as MuseGAN trains;
 - the tutorial with one update, which is what its notebook does.
 
-The tutorial's batches lie ready in memory; making them is not counted. An *iteration* is one update of the generator and
-those of the discriminator before it. Two rates are told: *made*, phrases that the generator is updated by, a second; and
-*real*, real phrases that the discriminator is updated by, a second. Neither says how well a network learns from them.
+The tutorial's batches lie ready in memory; making them is not counted. An *iteration* is one update of the generator
+and those of the discriminator before it. Two rates are told: *made*, phrases that the generator is updated by, a
+second; and *real*, real phrases that the discriminator is updated by, a second. Neither says how well a network learns
+from them.
 """
 
 from __future__ import annotations
@@ -24,18 +25,15 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.models.kinds import load, prepare_songs, run, write
-from benchmarks.ops.__main__ import ROOT
 from musegan.data.dataset import PackedDataset
 from musegan.data.tracks import PRESETS
 from musegan.losses import discriminator_loss, generator_loss, gradient_penalty
 
-RESULTS = ROOT / "benchmarks" / "results" / "tutorial.jsonl"
 PRESET = PRESETS["lpd5"].with_spec(n_pitches=72)
 N_TRACKS, N_BARS, BATCH, LATENT_SIZE = 5, 4, 16, 128
 N_PARAMETERS = {"generator": 313_951, "discriminator": 204_321}    # what the notebook prints
@@ -199,7 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models.tutorial", description=__doc__)
     parser.add_argument("--blocks", type=int, default=9, help="turns of each way (default: 9)")
     parser.add_argument("--songs", type=int, help="how many of the embedded songs (default: all)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"JSON lines (default: {RESULTS.relative_to(ROOT)})")
+    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/tutorial.jsonl")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -210,10 +208,11 @@ def main(argv: list[str] | None = None) -> None:
         table.add_column(heading, justify="right")
     for line in lines:
         ratios = [f"{line[f'{rate}_compact_over_this']:.2f} x" for rate in ("made", "real")]
-        table.add_row(line["way"], str(line["batch"]), f"{line['cpu_s']:.3f}", f"{line['made_per_cpu_s']:.1f}", ratios[0],
-                      f"{line['real_per_cpu_s']:.1f}", ratios[1])    # fmt: skip
+        made, real = (f"{line[f'{rate}_per_cpu_s']:.1f}" for rate in ("made", "real"))
+        table.add_row(line["way"], str(line["batch"]), f"{line['cpu_s']:.3f}", made, ratios[0], real, ratios[1])
     Console().print(table)
-    write(lines, arguments.out)
+    if arguments.out is not None:
+        write(lines, arguments.out)
 
 
 if __name__ == "__main__":
