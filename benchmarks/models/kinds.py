@@ -2,10 +2,9 @@
 
 Every config of the package is trained for a few steps by the loop itself, on the embedded data, with one thread:
 batches, penalties and the moving average are in, comparisons with held-out pieces and checkpoints are not. A *block* is
-as many steps as it takes until the penalty comes round; the first block warms up. CPU seconds are the process's, so that
-what else runs on the machine counts little. A step is one update of the generator and those of the discriminator before
-it.
-"""
+as many steps as it takes until the penalty comes round; the first block warms up. CPU seconds are those of the process,
+so that what else runs on the machine counts little. A step is one update of the generator and those of the
+discriminator before it.
 
 from __future__ import annotations
 
