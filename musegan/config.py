@@ -56,7 +56,8 @@ class DataConfig:
 
 _ALL_KINDS = ("latent_size", "generator_width", "discriminator_width", "spectral_norm")
 KIND_KEYS = {
-    "compact": (*_ALL_KINDS, "variant", "accompaniment", "track_width", "n_blocks", "own_bar_share", "mono_tracks"),
+    "compact": (*_ALL_KINDS, "variant", "accompaniment", "track_width", "n_blocks", "own_bar_share",
+                "shared_rhythm", "mono_tracks"),
     "musegan": (*_ALL_KINDS, "variant", "accompaniment"),
     "musegan-v3": _ALL_KINDS,
     "bmusegan": (*_ALL_KINDS, "binary", "refiner"),
@@ -88,6 +89,8 @@ class ModelConfig:
     """Residual blocks along the beats, in each network."""
     own_bar_share: float = 0.35
     """Weight of a bar's own latent beside the one common to all bars: smaller repeats more."""
+    shared_rhythm: bool = True
+    """When notes start and sound is in part the same in all bars of a phrase, as in most bands."""
     spectral_norm: bool = False
     """The discriminator's weights divided by their largest singular values."""
     mono_tracks: list[str] = field(default_factory=list)

@@ -44,7 +44,9 @@ class Decoding:
         if not 0 < self.density < float("inf"):
             raise UserError(f"density must be above 0: got {self.density}")
         if self.method == "bernoulli" and (self.at is not None or self.density != 1):
-            raise UserError("threshold and density are for sampling by threshold: bernoulli draws each cell by its probability")
+            raise UserError(
+                "threshold and density are for sampling by threshold: bernoulli draws each cell by its probability"
+            )
         for name, least in (("min_steps", 1), ("max_gap_steps", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}: got {getattr(self, name)}")

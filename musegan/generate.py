@@ -72,14 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musegan generate", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--model", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_NAME",
                         help="a run (its best snapshot is taken), a model, or the name of one that comes with musegan")
-    parser.add_argument("--n", type=int, help=f"number of phrases, versions or steps (default: {DEFAULT_N}; 1 of each file of a folder)")
+    parser.add_argument("--n", type=int,
+                        help=f"number of phrases, versions or steps (default: {DEFAULT_N}; 1 of each file of a folder)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same music (default: 0)")
     parser.add_argument("--sample", type=int, default=0, metavar="I",
                         help="number of the first phrase of the seed, or of the one to change (default: 0)")
 
     long = parser.add_argument_group("long pieces")
     long.add_argument("--bars", type=int, help="bars of a piece, made in one go (default: as in training)")
-    long.add_argument("--form", metavar="AABA", help="its sections, all equally long; a letter that comes back is the same music")
+    long.add_argument("--form", metavar="AABA",
+                      help="its sections, all equally long; a letter that comes back is the same music")
 
     change = parser.add_argument_group("changes of sample I")
     change.add_argument("--reroll", metavar="TRACK", help="versions in which this track is new and the others stay")
@@ -87,8 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     change.add_argument("--interpolate", type=int, metavar="SEED2", help="steps from it to sample I of another seed")
 
     given = parser.add_argument_group("accompaniment", "for models trained with --model.accompaniment true")
-    given.add_argument("--accompany", type=Path, metavar="FILE", help="MIDI or .npz file, or a folder of them, to make the other tracks to")
-    given.add_argument("--given", type=_names, metavar="TRACK,...", help="tracks of the file that are kept (default: all that sound)")
+    given.add_argument("--accompany", type=Path, metavar="FILE",
+                       help="MIDI or .npz file, or a folder of them, to make the other tracks to")
+    given.add_argument("--given", type=_names, metavar="TRACK,...",
+                       help="tracks of the file that are kept (default: all that sound)")
     given.add_argument("--as", dest="as_track", metavar="TRACK", help="take all notes of the file for this track's")
 
     key = parser.add_argument_group("key")
@@ -102,17 +106,21 @@ def _parser() -> argparse.ArgumentParser:
     notes.add_argument("--threshold", type=float, metavar="P",
                        help="probability above which a cell sounds, lower for more notes; tracks of one note at a time take "
                             "the likeliest (default: what the model found to sound as often as its data, for each track)")
-    notes.add_argument("--density", type=float, default=1.0, metavar="FACTOR", help="about so many times as much sound (default: 1)")
+    notes.add_argument("--density", type=float, default=1.0, metavar="FACTOR",
+                       help="about so many times as much sound (default: 1)")
     notes.add_argument("--truncation", type=float, default=1.0, metavar="PSI",
                        help="below 1, phrases nearer to the model's typical one: safer and more alike (default: 1)")
-    notes.add_argument("--min-steps", type=int, default=1, metavar="N", help="leave out notes shorter than N steps; not drums")
-    notes.add_argument("--max-gap", type=int, default=0, metavar="N", help="close gaps of up to N steps on a pitch; not drums")
+    notes.add_argument("--min-steps", type=int, default=1, metavar="N",
+                       help="leave out notes shorter than N steps; not drums")
+    notes.add_argument("--max-gap", type=int, default=0, metavar="N",
+                       help="close gaps of up to N steps on a pitch; not drums")
     notes.add_argument("--max-pitches", nargs="+", default=[], metavar="N",
                        help="so many notes at once, the likeliest: one number for all pitched tracks, or TRACK=N ...")
 
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
-    files.add_argument("--tempo", type=float, help="quarter notes a minute (default: the file's, or the training data's median)")
+    files.add_argument("--tempo", type=float,
+                       help="quarter notes a minute (default: the file's, or the training data's median)")
     files.add_argument("--overwrite", action="store_true", help="replace the samples of an earlier request in --out")
     files.add_argument("--wav", action="store_true", help="render audio too")
     return parser
@@ -123,7 +131,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    same = ("n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given", "as_track")
+    same = (
+        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given", "as_track",
+    )    # fmt: skip
     decoding = Decoding(
         arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,
         _max_pitches(arguments.max_pitches),

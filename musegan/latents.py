@@ -1,7 +1,7 @@
 """Latents: drawn, mixed, changed a little or in one track, and strung together to long pieces.
 
-All are float64, so that the same numbers come out on every machine; a row depends on its own number and the seed, not on
-how many are asked for.
+All are float64, so that the same numbers come out on every machine; a row depends on its own number and the seed, not
+on how many are asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from musegan.errors import UserError
 from musegan.models import Generator
 from musegan.seeding import generator_for
 
-THEME = 0.8    # of the variance of latents that sections have in common: as much returns as in real songs (docs/composing.md)
+THEME = 0.9    # share of variance that sections have in common: as much returns as in real songs (docs/composing.md)
 MAX_BARS = 1024
 
 
@@ -41,7 +41,8 @@ def interpolate(a: Tensor, b: Tensor, n: int) -> Tensor:
     Source: Shoemake 1985, slerp; White 2016, for latents.
     """
     if a.shape != b.shape or n < 2:
-        raise ValueError(f"interpolation needs two latents of one shape and two steps: got {list(a.shape)}, {list(b.shape)}, {n}")
+        shapes = f"{list(a.shape)}, {list(b.shape)}"
+        raise ValueError(f"interpolation needs two latents of one shape and two steps: got {shapes}, {n}")
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1, eps=1e-300).clamp(-1, 1).unsqueeze(-1)    # [..., 1]
     angle = cosine.acos()
     sine = angle.sin()
@@ -108,7 +109,8 @@ def piece(model: Generator, n_bars: int, form: str | None = None, seed: int = 0,
     Args:
         model: of any length.
         n_bars: B.
-        form: a letter for each section, e.g. AABA, all equally long. By default each phrase is a section, none comes back.
+        form: a letter for each section, e.g. AABA, all equally long. By default each phrase is a section; none comes
+            back.
         seed, sample: of the first phrase, and of all others.
     Returns:
         [1, rows, 2, B, Z], see `Generator.any_length`.
@@ -152,7 +154,8 @@ def _sections(model: Generator, n_bars: int, form: str | None) -> tuple[int, Seq
     if not form.isalpha():
         raise UserError(f"a form is a letter for each section, such as AABA: got {form!r}")
     if n_bars % len(form):
-        raise UserError(f"{n_bars} bars are no {len(form)} sections of equal length ({form}): take a multiple of {len(form)}")
+        rule = f"take a multiple of {len(form)}"
+        raise UserError(f"{n_bars} bars are no {len(form)} sections of equal length ({form}): {rule}")
     return n_bars // len(form), form.upper()
 
 

@@ -79,7 +79,8 @@ class Request:
         if self.accompany is not None:
             for name in _NOT_WITH_A_FILE:
                 if getattr(self, name) is not None:
-                    reason = "the file says key and length" if name in ("bars", "form", "key") else "it makes versions already (--n)"
+                    is_said = name in ("bars", "form", "key")
+                    reason = "the file says key and length" if is_said else "it makes versions already (--n)"
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
@@ -123,11 +124,14 @@ def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]
 
 def _check_tracks(model: Generator, request: Request) -> None:
     names = [track.name for track in model.spec.tracks]
-    for option, asked in (("--reroll", request.reroll), ("--as", request.as_track), *(("--given", g) for g in request.given or ())):
+    given = (("--given", name) for name in request.given or ())
+    for option, asked in (("--reroll", request.reroll), ("--as", request.as_track), *given):
         if asked is not None and asked not in names:
             raise UserError(f"{option}: the model has no track {asked!r}; there are {', '.join(names)}")
     if request.accompany is not None and not model.accompanies:
-        raise UserError("--accompany: this model takes no given tracks; train one that does with: --model.accompaniment true")
+        raise UserError(
+            "--accompany: this model takes no given tracks; train one that does with: --model.accompaniment true"
+        )
 
 
 def _base(model: Generator, request: Request, seed: int, sample: int) -> Tensor:

@@ -59,6 +59,7 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
                 track_width=config.track_width,
                 n_blocks=config.n_blocks,
                 own_bar_share=config.own_bar_share,
+                shared_rhythm=config.shared_rhythm,
             )
             return generator, CompactDiscriminator(layout, n_bars, config.discriminator_width, config.n_blocks)
         case "musegan":

@@ -18,7 +18,6 @@ from musegan.models.generator import Facts, Generator, Given, RollLogits, check_
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
-RHYTHM_BIAS = 2.0    # and at most steps
 REPEAT_LAGS = (1, 2)    # bars between which the discriminator compares beats
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
@@ -41,6 +40,7 @@ class CompactGenerator(Generator):
         track_width: channels of a beat in each track's branch.
         n_blocks: residual blocks along the beats.
         own_bar_share: weight of a bar's own latent beside the one common to all bars.
+        shared_rhythm: when notes start and sound is in part the same in all bars.
     """
 
     kind = "compact"
@@ -57,6 +57,7 @@ class CompactGenerator(Generator):
         track_width: int = 64,
         n_blocks: int = 2,
         own_bar_share: float = 0.35,
+        shared_rhythm: bool = True,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
         if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
@@ -86,12 +87,15 @@ class CompactGenerator(Generator):
             self.track_common = TrackLinear(n_tracks, latent_size, n_beats * track_width)
             self.track_own = TrackLinear(n_tracks, latent_size, n_beats * track_width)
         self.track_norm = ChannelNorm(n_tracks * track_width)
-        n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
-        if variant != "jamming":
-            self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
-        if variant != "composer":
-            self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
-        self.to_steps = nn.ModuleList(nn.Linear(track_width, n_steps * n) for n in layout.track_widths)
+        self.shared_rhythm = shared_rhythm
+        if shared_rhythm:
+            n_rhythm = 2 * layout.spec.steps_per_bar    # of each track, for its frame and its onset plane
+            self.register_buffer("planes", layout.planes, persistent=False)
+            if variant != "jamming":
+                self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
+            if variant != "composer":
+                self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
+        self.heads = nn.ModuleList(Head(track_width, n_beats, n_steps, n) for n in layout.track_widths)
         with torch.no_grad():
             for name, value in self.named_parameters():
                 if "rhythm" in name:    # all bars start alike anyway
@@ -116,25 +120,24 @@ class CompactGenerator(Generator):
 
     def _start_at(self, facts: Facts) -> None:
         """Sets the output's bias to the data's density, so that training starts with plausible silence."""
-        rhythm_share = torch.tensor(RHYTHM_BIAS).sigmoid()
-        gate_share = torch.tensor(GATE_BIAS).sigmoid() * rhythm_share
+        gate_share = torch.tensor(GATE_BIAS).sigmoid()
         onsets = facts.onset_density or (0.5,) * self.spec.n_tracks
-        for track, layer, pitches, onset in zip(self.layout.columns, self.to_steps, facts.frame_density, onsets):
+        for track, head, pitches, onset in zip(self.layout.columns, self.heads, facts.frame_density, onsets):
             n = track.frame.stop - track.frame.start
             share = (torch.tensor(pitches / n) / gate_share).clamp(1e-3, 0.9)
             # Of a mono track, one cell and the rest share what the other pitches leave.
             others = share * (n - 1) if track.head == "mono" else 0 * share
             bias = [torch.log(share / (1 - share - others).clamp(min=0.05)).expand(n)]
             if track.onset:
-                bias.append((torch.tensor(onset) / rhythm_share).clamp(max=0.99).logit(1e-3).expand(n))
+                bias.append(torch.tensor(onset).logit(1e-3).expand(n))
             with torch.no_grad():
-                layer.bias.copy_(torch.cat(bias).repeat(self.spec.steps_per_beat) / self.slope)
+                head.start_at(torch.cat(bias) / self.slope)
         with torch.no_grad():
             self.to_gate.bias.fill_(GATE_BIAS)
 
-    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents -> cells [N, B, T, F], gates [N, B, 1, K] and rhythm [N, B or 1, T, 2 K], before their nonlinearities."""
-        n_beats, n_steps = self.spec.beats_per_bar, self.spec.steps_per_beat
+    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+        """Latents -> cells [N, B, T, F] and gates [N, B, 1, K], before their nonlinearities."""
+        n_beats = self.spec.beats_per_bar
         if latents.ndim == 5:
             common, own = latents.unbind(2)    # [N, 1 + K, B, Z] each
         else:
@@ -159,18 +162,19 @@ class CompactGenerator(Generator):
             branch = branch.unflatten(-1, (n_beats, -1)).flatten(2, 3)    # [N, K, B * beats, c]
             h = h + branch.transpose(1, 2).flatten(2)
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
-        cells = [layer(h).unflatten(-1, (n_steps, -1)) for layer, h in zip(self.to_steps, tracks)]
-        cells = self.slope * torch.cat(cells, dim=-1)    # [N, B * beats, steps, F]
-        cells = cells.flatten(1, 2).unflatten(1, (n_bars, -1))    # [N, B, T, F]
-        return cells, gate.unsqueeze(2), self._rhythm(common)
+        cells = [head(h, n_bars) for head, h in zip(self.heads, tracks)]    # K of [N, B, T, n]
+        cells = torch.cat(cells, dim=-1)    # [N, B, T, F]
+        if self.shared_rhythm:
+            cells = cells + self._rhythm(common)
+        return self.slope * cells, gate.unsqueeze(2)
 
     def _rhythm(self, common: Tensor) -> Tensor:
-        """When tracks may sound and start notes, in all bars alike: gates before their sigmoid.
+        """What bars have in common beside their cells, equal over a plane's pitches.
 
         Args:
             common: latents [N, 1 + K, 1 or B, Z].
         Returns:
-            [N, 1 or B, T, 2 K], two for each track, of its frame and its onset plane.
+            [N, 1 or B, T, F].
         """
         n_tracks, n_steps = self.spec.n_tracks, self.spec.steps_per_bar
         rhythm = 0
@@ -179,25 +183,25 @@ class CompactGenerator(Generator):
             rhythm = rhythm + self.rhythm(h).unflatten(-1, (n_tracks, -1))    # [N, B, K, 2 T]
         if self.variant != "composer":
             rhythm = rhythm + self.track_rhythm(common[:, 1:]).transpose(1, 2)
-        rhythm = rhythm.flatten(2).unflatten(2, (2 * n_tracks, n_steps))    # [N, B, 2 K, T]
-        return RHYTHM_BIAS + self.slope * rhythm.transpose(2, 3)
+        rhythm = rhythm.flatten(2).unflatten(2, (2 * n_tracks, n_steps))[:, :, self.planes]    # [N, B, F, T]
+        return rhythm.transpose(2, 3)
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
-        cells, gate, rhythm = self._raw(latents, given)
+        cells, gate = self._raw(latents, given)
+        gates = gate.sigmoid().split(1, dim=-1)
         # `split`, since the gradient of each slice would be a tensor of the whole size
-        gates, rhythms = gate.sigmoid().split(1, dim=-1), iter(rhythm.sigmoid().split(1, dim=-1))
         pieces, parts = iter(cells.split(self.layout.widths, dim=-1)), []
         for track, gate in zip(self.layout.columns, gates):
-            frame, frame_rhythm, onset_rhythm = next(pieces), next(rhythms), next(rhythms)
+            frame = next(pieces)
             if track.head == "mono":
                 frame = F.softmax(F.pad(frame, (0, 1)), dim=-1)[..., :-1]    # the padded 0 is the rest
             else:
                 frame = frame.sigmoid()
-            frame = frame * (gate * frame_rhythm)
+            frame = frame * gate
             parts.append(frame)
             if track.onset:
-                parts.append(frame * next(pieces).sigmoid() * onset_rhythm)
+                parts.append(frame * next(pieces).sigmoid())
         made = torch.cat(parts, dim=-1)
         if given is None:
             return made
@@ -205,19 +209,46 @@ class CompactGenerator(Generator):
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`; those of given tracks are what it would have made."""
-        cells, gate, rhythm = self._raw(latents, given)
+        cells, gate = self._raw(latents, given)
         cells = cells.clone()
         for k, track in enumerate(self.layout.columns):
             frame = cells[..., track.frame]
             if track.head == "mono":
                 others = F.pad(frame, (0, 1)).logsumexp(-1, keepdim=True)
                 frame = frame - log_sub_exp(others, frame)
-            cells[..., track.frame] = gated(gated(frame, gate[..., k : k + 1]), rhythm[..., 2 * k : 2 * k + 1])
-            if track.onset:
-                cells[..., track.onset] = gated(cells[..., track.onset], rhythm[..., 2 * k + 1 : 2 * k + 2])
+            cells[..., track.frame] = gated(frame, gate[..., k : k + 1])
         frame, onset = self.layout.expand(cells, outside=-torch.inf)
         onset[:, [track.is_drum for track in self.spec.tracks]] = torch.inf
         return RollLogits(frame, onset)
+
+
+class Head(nn.Module):
+    """A track's beats to its cells: what sounds all bar long, what sounds all beat long, and each step's own.
+
+    Cells that were steps' own alone would flicker: notes fall into fragments.
+
+    Args:
+        width: channels of a beat.
+        n_beats, n_steps: beats of a bar, and steps of a beat.
+        n_features: columns of the track.
+    """
+
+    def __init__(self, width: int, n_beats: int, n_steps: int, n_features: int):
+        super().__init__()
+        self.n_beats, self.n_steps = n_beats, n_steps
+        self.bar, self.beat = (nn.Linear(width, n_features, bias=False) for _ in range(2))
+        self.step = nn.Linear(width, n_steps * n_features)
+
+    def start_at(self, bias: Tensor) -> None:
+        """Sets the cells' bias, [n_features]."""
+        self.step.bias.copy_(bias.repeat(self.n_steps))
+
+    def forward(self, h: Tensor, n_bars: int) -> Tensor:
+        """[N, B * beats, C] -> [N, B, T, n_features]."""
+        h = h.unflatten(1, (n_bars, self.n_beats))    # [N, B, beats, C]
+        coarse = self.beat(h) + self.bar(h.mean(2, keepdim=True))    # [N, B, beats, n]
+        cells = self.step(h).unflatten(-1, (self.n_steps, -1)) + coarse.unsqueeze(3)    # [N, B, beats, steps, n]
+        return cells.flatten(2, 3)
 
 
 class TrackLinear(nn.Module):
@@ -280,13 +311,10 @@ class CompactDiscriminator(nn.Module):
         super().__init__()
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
-        sums = F.one_hot(layout.planes, 2 * layout.spec.n_tracks).float().T.contiguous()    # [2 K, F]
-        self.register_buffer("sums", sums, persistent=False)
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
-        self.from_rhythm = nn.Linear((1 + len(self.lags)) * n_steps * n_beats * 2 * layout.spec.n_tracks, width)
         self.from_bars = nn.Linear(n_bars * width, width)
         self.score = nn.Linear(width + 1, 1)
 
@@ -301,14 +329,13 @@ class CompactDiscriminator(nn.Module):
             [N], higher for more real.
         """
         n_steps = self.layout.spec.steps_per_beat
-        rhythm = F.linear(features, self._transposed(self.sums, semitones)).log1p().flatten(2).roll(rotation, dims=1)    # [N, B, T * 2 K]
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
         h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)
         h = h.unflatten(1, (-1, self.layout.spec.beats_per_bar)).flatten(2)    # [N, B, beats * C]
-        h = F.leaky_relu(self.from_beats(self._repeats(h)) + self.from_rhythm(self._repeats(rhythm)), 0.2)    # [N, B, C]
+        h = F.leaky_relu(self.from_beats(self._repeats(h)), 0.2)    # [N, B, C]
         h = F.leaky_relu(self.from_bars(h.flatten(1)), 0.2)    # [N, C]
         return self.score(minibatch_stddev(h)).squeeze(1)
 

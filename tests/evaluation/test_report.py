@@ -4,10 +4,11 @@ import json
 import math
 
 import pytest
+import torch
 
 from musegan.errors import UserError
 from musegan.evaluation.papers import paper_table
-from musegan.evaluation.report import evaluate, to_json
+from musegan.evaluation.report import Accompanist, evaluate, to_json
 from tests.evaluation.music import beats, halves, scales
 
 
@@ -61,6 +62,32 @@ def test_a_condition_is_tested_on_both_sides(report):
     for test in report.condition.values():
         assert test.own.chord_tones > test.swapped.chord_tones + 0.1
         assert math.isnan(test.changed)    # files do not tell what else would have been made
+
+
+def deaf(given, track):
+    """The same chord whatever is given."""
+    made = given.map(torch.clone)
+    for pitch in (24, 28, 31):
+        made.frame[:, 1 - track, :, :, pitch] = made.onset[:, 1 - track, :, :, pitch] = True
+    return made
+
+
+@pytest.mark.parametrize("in_normal_key", [False, True])
+def test_a_key_is_not_taken_for_listening(in_normal_key):
+    """Ten keys, or one: to leads that all are in C, a deaf accompanist's chord fits each as well, and so does the data's."""
+    found = evaluate(scales(), scales(), condition="lead", accompanist=Accompanist(deaf, in_normal_key)).condition
+    assert found["generated"].changed == found["generated"].change == 0.0
+    real = found["real"]
+    assert (real.own.chord_tones > real.swapped.chord_tones + 0.1) == (not in_normal_key)
+    assert (found["generated"].own.chord_tones == 0.5) == in_normal_key    # half of a scale is its triad
+
+
+def test_phrases_with_nothing_to_accompany():
+    silent = scales()
+    for plane in silent.roll:
+        plane[1:, 0] = 0
+    with pytest.raises(UserError, match="lead sounds in 1 of the real phrases: nothing to accompany"):
+        evaluate(silent, scales(), condition="lead", accompanist=Accompanist(deaf, True))
 
 
 def test_without_options_nothing_more_is_there():

@@ -23,7 +23,7 @@ def test_tracks_sound_as_often_as_in_the_data():
     generator, _ = pair(facts=WANTED)
     generator.eval()
     with torch.no_grad():    # decided cells, at another density
-        for layer in generator.to_steps:
+        for layer in (head.step for head in generator.heads):
             layer.weight.mul_(6), layer.bias.sub_(0.3)
     before, _ = densities(generator)
     calibrate(generator, seed=0)

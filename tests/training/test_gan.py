@@ -185,7 +185,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(songs, tmp
     train(with_train(steps=4), songs, run)
     before = run.checkpoint.read_bytes()
     state = run.load_checkpoint()
-    state["generator"]["to_steps.0.weight"].fill_(float("nan"))
+    state["generator"]["heads.0.step.weight"].fill_(float("nan"))
     run.save_checkpoint(state)
     poisoned = run.checkpoint.read_bytes()
     with pytest.raises(UserError, match="step 5: .*not a number"):
