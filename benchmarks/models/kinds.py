@@ -5,6 +5,7 @@ batches, penalties and the moving average are in, comparisons with held-out piec
 as many steps as it takes until the penalty comes round; the first block warms up. CPU seconds are those of the process,
 so that what else runs on the machine counts little. A step is one update of the generator and those of the
 discriminator before it.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ PRESET = PRESETS["lpd5"].with_spec(n_pitches=72)
 N_TRACKS, N_BARS, BATCH, LATENT_SIZE = 5, 4, 16, 128
 N_PARAMETERS = {"generator": 313_951, "discriminator": 204_321}    # what the notebook prints
 PENALTY_WEIGHT = 10.0
-COMPACT, FIVE, ONE = "compact, config band", "tutorial, 5 D updates", "tutorial, 1 D update (its notebook)"
+COMPACT, FIVE, ONE = "compact (config band)", "tutorial, 5 D updates", "tutorial, 1 (notebook)"
 
 
 def grow(n_in: int, n_out: int, *kernel: int) -> nn.Sequential:
@@ -204,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
         lines = measure(prepare_songs(Path(folder) / "songs", PRESET, arguments.songs), arguments.blocks)
     table = Table(title="Training at 5 x 4 x 16 x 72, one thread, medians")
     table.add_column("way", no_wrap=True)
-    for heading in ("batch", "CPU s", "made / s", "compact", "real / s", "compact"):
+    for heading in ("batch", "CPU s", "made/s", "ratio", "real/s", "ratio"):
         table.add_column(heading, justify="right")
     for line in lines:
         ratios = [f"{line[f'{rate}_compact_over_this']:.2f} x" for rate in ("made", "real")]
