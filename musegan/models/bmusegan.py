@@ -85,6 +85,11 @@ class BMuseganGenerator(Generator):
         parts = {"pretrain": self.body, "refine": self.refiner, "joint": self}
         return list(parts[stage].parameters())
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether deterministic neurons decide."""
+        return self.binary == "deterministic" and bool(self.refines)
+
     def enter(self, stage: Stage) -> None:
         """Makes `probabilities` and `forward` those of a stage, and trains only its parameters from now on."""
         trained = set(self.stage_parameters(stage))

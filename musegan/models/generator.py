@@ -86,6 +86,11 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         return self.layout.spec
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the discriminator sees it decide each cell at one half: its thresholds then stay there."""
+        return False
+
+    @property
     def accompanies(self) -> bool:
         """Whether it takes given tracks."""
         return False

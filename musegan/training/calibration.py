@@ -18,14 +18,16 @@ _N_PHRASES = 256
 
 @torch.no_grad()
 def calibrate(generator: Generator, seed: int) -> None:
-    """Sets `generator.thresholds` by phrases drawn from it; does nothing where the data's densities are unknown.
+    """Sets `generator.thresholds` by phrases drawn from it; to one half where the data's densities are unknown, or binary
+    neurons decide.
 
     Args:
         generator: in evaluation mode.
         seed: of the phrases.
     """
     facts, layout = generator.facts, generator.layout
-    if not facts.frame_density:
+    generator.thresholds.fill_(0.5)
+    if not facts.frame_density or generator.is_binary:
         return
     logits = logits_of(generator, range(_N_PHRASES), seed)
     frame = torch.empty_like(logits.frame, dtype=torch.bool)

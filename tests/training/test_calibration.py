@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from musegan.models import Facts
+from musegan.models import Facts, Layout
+from musegan.models.bmusegan import BMuseganGenerator
 from musegan.sampling import sample
 from musegan.training.calibration import calibrate
 from tests.models.test_compact import pair
+from tests.models.test_layout import SPEC
 
 # [K] pitches that sound at a step, where the outputs of a new generator with these facts start somewhere else
 WANTED = Facts((0.3, 1.2, 0.6), (1.0, 0.97, 0.95))
@@ -54,3 +56,15 @@ def test_a_silent_generator_is_not_an_error():
     calibrate(generator.eval(), seed=0)
     assert torch.isfinite(generator.thresholds).all()
     assert sample(generator, 2, seed=0).frame.sum() == 0
+
+
+@pytest.mark.parametrize("stage, decided", [("pretrain", False), ("joint", True)])
+def test_binary_neurons_keep_their_threshold(stage, decided):
+    torch.manual_seed(0)
+    layout = Layout.whole(SPEC)
+    generator = BMuseganGenerator(layout, 1, WANTED, latent_size=8, width=32).eval()
+    generator.enter(stage)
+    for weight in generator.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    calibrate(generator, seed=0)
+    assert bool((generator.thresholds == 0.5).all()) == decided
