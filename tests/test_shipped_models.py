@@ -1,0 +1,38 @@
+"""The trained models that come with the package: small, described, and making music of all their tracks."""
+
+import pytest
+import torch
+
+from musegan import cli, resources
+from musegan.models import load_generator
+from musegan.sampling import sample
+
+MAX_BYTES = 10_000_000    # all together
+
+
+def test_there_are_some_and_they_are_small():
+    folders = [resources.model_path(name) for name in resources.model_names()]
+    assert "band" in resources.model_names()
+    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) < MAX_BYTES
+
+
+@pytest.mark.parametrize("name", resources.model_names())
+def test_a_model_has_a_card_that_says_how_it_was_made(name):
+    card = (resources.model_path(name) / "README.md").read_text()
+    for word in (f"musegan generate --model {name}", "musegan train", "Data.", "Licence", "What it does badly"):
+        assert word in card, word
+
+
+@pytest.mark.parametrize("name", resources.model_names())
+def test_a_model_plays_all_its_tracks_in_many_ways(name):
+    model = load_generator(resources.model_path(name))
+    roll = sample(model, 64, seed=0)
+    cells = (roll.frame.sum((0, 2, 3, 4)) / (64 * model.n_bars * model.spec.steps_per_bar)).tolist()
+    for made, density, track in zip(cells, model.facts.frame_density, model.spec.tracks):
+        assert 0.6 * density < made < 1.6 * density, track.name
+    assert len(torch.unique(roll.onset.flatten(1), dim=0)) == 64
+
+
+def test_generate_finds_it_by_name(tmp_path):
+    assert cli.main(["generate", "--model", "band", "--n", "1", "--out", str(tmp_path / "music")]) in (0, None)
+    assert (tmp_path / "music" / "sample-000.mid").stat().st_size > 100
