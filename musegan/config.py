@@ -63,6 +63,7 @@ KIND_KEYS = {
     "bmusegan": (*_ALL_KINDS, "binary", "refiner"),
 }
 """The keys of `model` that each kind reads; another one may only have its default value."""
+_WIDTHS_OF_32 = ("musegan-v3", "bmusegan")
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,13 @@ class ModelConfig:
     """Numbers in each latent vector, shared and of each track. There is one for the phrase and one for each bar; in
     `musegan` one for the phrase and one from which a vector for each bar is made (the paper: 32, without `hybrid` 64)."""
     generator_width: int = 128
-    """Channels of a beat in the generator; in `musegan`, of a step (the paper: 128)."""
+    """Channels of a beat in the generator; in `musegan`, of a step (the paper: 128); in `musegan-v3` and `bmusegan`, of a bar,
+    a multiple of 32."""
     track_width: int = 64
     """Channels of a beat in the generator's branch for each track."""
     discriminator_width: int = 128
-    """Channels of a beat in the discriminator; in `musegan`, of its first layers (the paper: 128)."""
+    """Channels of a beat in the discriminator; in `musegan`, of its first layers (the paper: 128); in `musegan-v3` and
+    `bmusegan`, of a bar, a multiple of 32."""
     n_blocks: int = 2
     """Residual blocks along the beats, in each network."""
     own_bar_share: float = 0.35
@@ -105,6 +108,9 @@ class ModelConfig:
             _check(self, name, at_least=1)
         _check(self, "n_blocks", at_least=0)
         _check(self, "own_bar_share", at_least=0)
+        for name in ("generator_width", "discriminator_width"):
+            if self.kind in _WIDTHS_OF_32 and getattr(self, name) % 32:
+                raise UserError(f"model.{name} must be a multiple of 32 for model.kind {self.kind}: got {getattr(self, name)}")
         for each in dataclasses.fields(self):
             if each.name != "kind" and each.name not in KIND_KEYS[self.kind]:
                 default = each.default_factory() if each.default is dataclasses.MISSING else each.default
@@ -155,7 +161,8 @@ class TrainConfig:
     accompany_share: float = 0.5
     """Share of generated phrases for which some of a real phrase's tracks are given, where `model.accompaniment`."""
     augment_probability: float = 1.0
-    """With which the discriminator sees a step's phrases, real and generated alike, moved as the next three say."""
+    """With which the discriminator sees a step's phrases, real and generated alike, moved as `transpose_range`, `shift_beats`
+    and `silence_track` say."""
     augment_target: float = 0.0
     """Above 0, the probability adapts: it grows while the discriminator prefers training phrases to held-out ones by
     more than this share of how it prefers them to generated ones, and shrinks otherwise."""

@@ -42,7 +42,7 @@ class Decoding:
         if self.at is not None and not 0 < self.at < 1:
             raise UserError(f"threshold must lie between 0 and 1: got {self.at}")
         if not 0 < self.density < float("inf"):
-            raise UserError(f"density must be above 0: got {self.density}")
+            raise UserError(f"density must be above 0, and finite: got {self.density}")
         if self.method == "bernoulli" and (self.at is not None or self.density != 1):
             raise UserError(
                 "threshold and density are for sampling by threshold: bernoulli draws each cell by its probability"

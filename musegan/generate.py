@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     errors = Console(stderr=True)
-    music = make(model, request, lambda line: errors.print(line, highlight=False, markup=False))
+    music = make(model, request, lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True))
     first = next(music)    # what cannot be made is said before a folder is
     out = _output_folder(arguments.out, arguments.overwrite)
 
@@ -62,9 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
     Console().print(table)
     bars = sorted({each["bars"] for each in made})
-    length = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
+    length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
     speed = "the file's tempo" if request.accompany is not None and arguments.tempo is None else f"{tempo_bpm:g} bpm"
-    print(f"{len(made)} {'phrase' if len(made) == 1 else 'phrases'} of {length} bars at {speed} in {out}")
+    print(f"{len(made)} {'phrase' if len(made) == 1 else 'phrases'} of {length} at {speed} in {out}")
     return 0
 
 
@@ -148,6 +148,8 @@ def _max_pitches(words: list[str]) -> int | dict[str, int] | None:
     pairs = [word.rpartition("=") for word in words]
     if not all(number.isdecimal() for _, _, number in pairs) or not (len(words) <= 1 or all(name for name, _, _ in pairs)):
         raise UserError(f"--max-pitches must be one number, or TRACK=N for some tracks: got {' '.join(words)}")
+    if len({name for name, _, _ in pairs}) < len(pairs):
+        raise UserError(f"--max-pitches says two numbers for one track: got {' '.join(words)}")
     if not pairs:
         return None
     return {name: int(number) for name, _, number in pairs} if pairs[0][0] else int(pairs[0][2])

@@ -146,13 +146,13 @@ def n_bars_of(model: Generator, z: Tensor) -> int:
 def _sections(model: Generator, n_bars: int, form: str | None) -> tuple[int, Sequence[str | int]]:
     """Bars in a section, and a name for each section; alike where they are the same."""
     if not model.any_length:
-        raise UserError(f"this model makes phrases of {model.n_bars} bars, no longer ones ({_named(model)})")
+        raise UserError(f"this model makes phrases of {model.n_bars} bars, no others ({_named(model)})")
+    if form is not None and not form.isalpha():
+        raise UserError(f"a form is a letter for each section, such as AABA: got {form!r}")
     if not 1 <= n_bars <= MAX_BARS:
         raise UserError(f"a piece has 1 to {MAX_BARS} bars: got {n_bars}")
     if form is None:
         return model.n_bars, range(-(-n_bars // model.n_bars))
-    if not form.isalpha():
-        raise UserError(f"a form is a letter for each section, such as AABA: got {form!r}")
     if n_bars % len(form):
         rule = f"take a multiple of {len(form)}"
         raise UserError(f"{n_bars} bars are no {len(form)} sections of equal length ({form}): {rule}")

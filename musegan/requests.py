@@ -82,6 +82,8 @@ class Request:
                     is_said = name in ("bars", "form", "key")
                     reason = "the file says key and length" if is_said else "it makes versions already (--n)"
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
+        if self.given is not None and not self.given:
+            raise UserError("--given names no track; leave it out to keep all that sound")
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
                 raise UserError(f"{option} says what a file's tracks are: it needs --accompany")
@@ -227,7 +229,8 @@ def _told(name: str, own: Piece, given: list[str]) -> str:
     """One line on what becomes of a file's tracks."""
     used = [f"{track} -> {place}" for track, place in own.places.items() if place in given]
     unused = [track for track, place in own.places.items() if place not in given]
-    parts = [f"{name}: {own.roll.frame.shape[2]} bars; given: {', '.join(used)}"]
+    n_bars = own.roll.frame.shape[2]
+    parts = [f"{name}: {n_bars} {'bar' if n_bars == 1 else 'bars'}; given: {', '.join(used)}"]
     if unused:
         parts.append(f"not used: {', '.join(unused)}")
     if own.n_out_of_range:

@@ -61,8 +61,8 @@ def test_one_number_limits_pitched_tracks(generator):
 
 @pytest.mark.parametrize("settings, message", [
     ({"at": 1.5}, "threshold must lie between 0 and 1: got 1.5"),
-    ({"density": 0.0}, "density must be above 0: got 0.0"),
-    ({"density": float("nan")}, "density must be above 0: got nan"),
+    ({"density": 0.0}, "density must be above 0, and finite: got 0.0"),
+    ({"density": float("nan")}, "density must be above 0, and finite: got nan"),
     ({"method": "bernoulli", "density": 2.0}, "bernoulli draws each cell by its probability"),
     ({"method": "bernoulli", "at": 0.2}, "bernoulli draws each cell by its probability"),
     ({"method": "dice"}, "the method must be threshold or bernoulli: got 'dice'"),

@@ -126,9 +126,11 @@ def test_pieces_that_cannot_be():
         piece(generator, 10, "AABA")
     with pytest.raises(UserError, match="a form is a letter for each section, such as AABA: got 'A1'"):
         piece(generator, 4, "A1")
+    with pytest.raises(UserError, match="such as AABA: got ''"):
+        piece(generator, 0, "")
     with pytest.raises(UserError, match="1 to 1024 bars: got 0"):
         piece(generator, 0)
-    with pytest.raises(UserError, match="makes phrases of 2 bars, no longer ones"):
+    with pytest.raises(UserError, match="makes phrases of 2 bars, no others"):
         piece(fixed(), 4)
 
 

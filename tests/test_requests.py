@@ -248,6 +248,7 @@ MISTAKES = [
     (["--truncation", 1.5], "--truncation must lie in [0, 1]: got 1.5"),
     (["--bars", 0], "1 to 1024 bars: got 0"),
     (["--bars", 9, "--form", "AABA"], "9 bars are no 4 sections of equal length"),
+    (["--form", ""], "a form is a letter for each section, such as AABA: got ''"),
     (["--given", "bass"], "--given says what a file's tracks are: it needs --accompany"),
     (["--as", "bass"], "--as says what a file's tracks are: it needs --accompany"),
     (["--accompany", "song.mid"], "this model takes no given tracks; train one that does with: --model.accompaniment true"),
@@ -257,6 +258,7 @@ MISTAKES = [
     (["--max-pitches", 3, "piano=2"], "--max-pitches must be one number, or TRACK=N for some tracks: got 3 piano=2"),
     (["--max-pitches", "many"], "--max-pitches must be one number, or TRACK=N"),
     (["--max-pitches", "flute=2"], "max_pitches: no track 'flute'"),
+    (["--max-pitches", "piano=2", "piano=3"], "--max-pitches says two numbers for one track: got piano=2 piano=3"),
     (["--min-steps", 0], "min_steps must be at least 1"),
 ]
 
@@ -271,6 +273,7 @@ def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, option
 @pytest.mark.parametrize("options, message", [
     (["--accompany", "nowhere.mid"], "no such file or folder: nowhere.mid"),
     (["--given", "piano"], "song.mid: has no notes for piano (--given); it has some for drums, bass"),
+    (["--given", ","], "--given names no track"),
     (["--given", "flute"], "--given: the model has no track 'flute'"),
     (["--as", "flute"], "--as: the model has no track 'flute'"),
     (["--bars", 3], "--bars does not go with --accompany: the file says key and length"),
@@ -297,5 +300,5 @@ def test_files_that_cannot_be_accompanied(player, tmp_path, monkeypatch, capsys,
 def test_a_model_of_fixed_length_makes_no_pieces():
     generator = untrained()
     generator.__class__ = Fixed
-    with pytest.raises(Exception, match="makes phrases of 2 bars, no longer ones .kind fixed"):
+    with pytest.raises(Exception, match="makes phrases of 2 bars, no others .kind fixed"):
         rolls(generator, bars=8)

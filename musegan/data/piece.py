@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from musegan.data.bars import cut_bars
+from musegan.data.bars import Bars, cut_bars
 from musegan.data.events import Song, SongError
 from musegan.data.reading import read_songs
 from musegan.data.sources import Source
@@ -46,7 +46,7 @@ def read_pieces(source: Source, spec: RollSpec, as_track: str | None = None) -> 
         spec: tracks, metre, steps and pitches of the roll.
         as_track: the track that all of the file's notes are for; by default, see `preset_for`.
     Raises:
-        SongError: it cannot be read, none of its tracks is one of the spec's, or bars in it have another metre.
+        SongError: it cannot be read, has no notes for the roll, or bars in it have another metre.
     """
     for song in read_songs(source):
         yield piece_of(song if as_track is None else _all_for(song, spec, as_track), spec)
@@ -56,12 +56,15 @@ def piece_of(song: Song, spec: RollSpec) -> Piece:
     """See `read_pieces`."""
     preset = preset_for(song, spec)
     bars = cut_bars(song, preset)
-    if bars.rejected and not _is_whole(bars.bar_numbers, len(bars.frame)):
+    if bars.rejected and not _is_whole(bars):
         reason, first, last = max(bars.rejected, key=lambda run: run[2] - run[1])
         where = f"bar {first} has" if first == last else f"bars {first} to {last} have"
         raise SongError(f"{where} {reason}: the model's metre is {spec.beats_per_bar}/{spec.beat_unit}")
     places = _places(song, preset)
     if not bars.frame.any():
+        if bars.n_out_of_range:
+            highest = spec.lowest_pitch + spec.n_pitches - 1
+            raise SongError(f"its notes lie outside the model's pitches, {spec.lowest_pitch} to {highest}")
         names = ", ".join(track.name for track in spec.tracks)
         raise SongError(f"none of its notes is for one of the tracks {names}: it has {', '.join(places)}")
     planes = (unpack(torch.from_numpy(plane), spec.n_pitches) for plane in (bars.frame, bars.onset))    # [B, K, T, P]
@@ -94,9 +97,13 @@ def _all_for(song: Song, spec: RollSpec, name: str) -> Song:
     return replace(song, tracks=tuple(Track(name, track.program, track.is_drum) for _ in song.tracks))
 
 
-def _is_whole(bar_numbers: np.ndarray, n_bars: int) -> bool:
-    """Whether bars follow each other without a gap; a pick-up before them, or a broken bar after, may be left out."""
-    return n_bars > 0 and int(bar_numbers[-1] - bar_numbers[0]) + 1 == n_bars
+def _is_whole(bars: Bars) -> bool:
+    """Whether bars follow each other without a gap; one before them, a pick-up, and one after, broken off, may be left out."""
+    if not len(bars.frame) or (np.diff(bars.bar_numbers) != 1).any():
+        return False
+    before = sum(last - first + 1 for _, first, last in bars.rejected if first <= bars.bar_numbers[0])
+    after = sum(last - first + 1 for _, first, last in bars.rejected) - before
+    return before <= 1 and after <= 1
 
 
 def _places(song: Song, preset: Preset) -> dict[str, str | None]:

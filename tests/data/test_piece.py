@@ -74,6 +74,10 @@ def test_another_metre_is_named(tmp_path):
         pieces(midi(tmp_path / "a.mid", notes, ((0, 3, 4),)))
     with pytest.raises(SongError, match="bars 3 to 4 have 3 quarter notes in a bar"):
         pieces(midi(tmp_path / "b.mid", notes, ((0, 4, 4), (8, 3, 4), (14, 4, 4))))
+    with pytest.raises(SongError, match="bars 3 to 8 have 3 quarter notes in a bar"):    # half of the song, at its end
+        pieces(midi(tmp_path / "b.mid", notes, ((0, 4, 4), (8, 3, 4))))
+    with pytest.raises(SongError, match="bars 1 to 2 have 3 quarter notes in a bar"):
+        pieces(midi(tmp_path / "b.mid", notes, ((0, 3, 4), (6, 4, 4))))
     (piece,) = pieces(midi(tmp_path / "c.mid", notes, ((0, 1, 4), (1, 4, 4))))    # a pick-up is left out
     assert (piece.first_bar, piece.roll.frame.shape[2]) == (1, 6)
 
@@ -83,3 +87,6 @@ def test_what_is_for_no_track(tmp_path):
     with pytest.raises(SongError, match="none of its notes is for one of the tracks drums, piano, guitar, bass, strings: it has odd"):
         pieces(source)
     assert pieces(source, as_track="bass")[0].places == {"bass": "bass"}
+    too_low = midi(tmp_path / "b.mid", [("bass", 33, False, [(0, 1, 12)])])
+    with pytest.raises(SongError, match="its notes lie outside the model's pitches, 24 to 107"):
+        pieces(too_low)
