@@ -81,8 +81,8 @@ class ModelConfig:
     """Numbers in each latent vector, shared and of each track. There is one for the phrase and one for each bar; in
     `musegan` one for the phrase and one from which a vector for each bar is made (the paper: 32, without `hybrid` 64)."""
     generator_width: int = 128
-    """Channels of a beat in the generator; in `musegan`, of a step (the paper: 128); in `musegan-v3` and `bmusegan`, of a bar,
-    a multiple of 32."""
+    """Channels of a beat in the generator; in `musegan`, of a step (the paper: 128); in `musegan-v3` and `bmusegan`, of a
+    bar, a multiple of 32."""
     track_width: int = 64
     """Channels of a beat in the generator's branch for each track."""
     discriminator_width: int = 128
@@ -110,7 +110,9 @@ class ModelConfig:
         _check(self, "own_bar_share", at_least=0)
         for name in ("generator_width", "discriminator_width"):
             if self.kind in _WIDTHS_OF_32 and getattr(self, name) % 32:
-                raise UserError(f"model.{name} must be a multiple of 32 for model.kind {self.kind}: got {getattr(self, name)}")
+                raise UserError(
+                    f"model.{name} must be a multiple of 32 for model.kind {self.kind}: got {getattr(self, name)}"
+                )
         for each in dataclasses.fields(self):
             if each.name != "kind" and each.name not in KIND_KEYS[self.kind]:
                 default = each.default_factory() if each.default is dataclasses.MISSING else each.default
@@ -161,8 +163,8 @@ class TrainConfig:
     accompany_share: float = 0.5
     """Share of generated phrases for which some of a real phrase's tracks are given, where `model.accompaniment`."""
     augment_probability: float = 1.0
-    """With which the discriminator sees a step's phrases, real and generated alike, moved as `transpose_range`, `shift_beats`
-    and `silence_track` say."""
+    """With which the discriminator sees a step's phrases, real and generated alike, moved as `transpose_range`,
+    `shift_beats` and `silence_track` say."""
     augment_target: float = 0.0
     """Above 0, the probability adapts: it grows while the discriminator prefers training phrases to held-out ones by
     more than this share of how it prefers them to generated ones, and shrinks otherwise."""
@@ -259,7 +261,7 @@ def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonarg
     except (jsonargparse.ArgumentError, ValueError, TypeError) as err:
         if isinstance(err, UserError):
             raise
-        raise UserError(one_line(err) + _nearest_key(str(err))) from err
+        raise UserError(_plain(one_line(err)) + _nearest_key(str(err))) from err
 
 
 def to_yaml(config: Config) -> str:
@@ -268,15 +270,30 @@ def to_yaml(config: Config) -> str:
 
 
 def _with_config_paths(argv: list[str]) -> list[str]:
-    """Replaces the names of the package's configs by their paths."""
-    result = []
+    """Config files first, so that options win over them wherever they stand; names of the package's configs as paths."""
+    files, options = [], []
     for i, word in enumerate(argv):
-        if i and argv[i - 1] == "--config" and not Path(word).is_file():
-            word = str(resources.config_path(word))
-        elif word.startswith("--config=") and not Path(word.removeprefix("--config=")).is_file():
-            word = f"--config={resources.config_path(word.removeprefix('--config='))}"
-        result.append(word)
-    return result
+        if i and argv[i - 1] == "--config":
+            files.append(word)
+        elif word.startswith("--config="):
+            files.append(word.removeprefix("--config="))
+        elif word != "--config" or i + 1 == len(argv):
+            options.append(word)
+    paths = (file if Path(file).is_file() else resources.config_path(file) for file in files)
+    return [*(f"--config={path}" for path in paths), *options]
+
+
+def _plain(message: str) -> str:
+    """The parser's message about a value of the wrong type, without Python's names of types."""
+    expected = r"(?:<class '(\w+)'>|typing\.Literal\[(.*)\])"
+    found = re.fullmatch(rf'Parser key "([\w.]+)": Expected a {expected}\. Got value: (.*)', message)
+    if not found:
+        return message
+    key, kind, choices, value = found.groups()
+    rules = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word",
+             "list": f"a list, such as [{value}]"}    # fmt: skip
+    rule = rules.get(kind, kind) if kind else "one of " + choices.replace("'", "")
+    return f"{key} must be {rule}: got {value}"
 
 
 def _nearest_key(message: str) -> str:

@@ -61,6 +61,20 @@ def test_command_line_wins_over_the_file(tmp_path):
     (tmp_path / "mine.yaml").write_text("train:\n  steps: 5\n  seed: 3\n")
     settings = load("--config", tmp_path / "mine.yaml", "--train.steps=9")
     assert (settings.train.steps, settings.train.seed) == (9, 3)
+    assert load("--train.steps=9", "--config", tmp_path / "mine.yaml") == settings
+    assert load("--train.steps=9", f"--config={tmp_path / 'mine.yaml'}") == settings
+
+
+@pytest.mark.parametrize("option, message", [
+    ("--model.mono_tracks=bass", r"model.mono_tracks must be a list, such as \[bass\]: got bass"),
+    ("--train.steps=many", "train.steps must be a whole number: got many"),
+    ("--train.learning_rate=nan", "train.learning_rate must be a number: got nan"),
+    ("--model.refiner=perhaps", "model.refiner must be true or false: got perhaps"),
+    ("--train.penalty=some", "train.penalty must be one of zero-centred, real, gradient, none: got some"),
+])
+def test_a_value_of_the_wrong_type_is_told_in_plain_words(option, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        load(option)
 
 
 @pytest.mark.parametrize("kind", KIND_KEYS)

@@ -98,7 +98,7 @@ def _all_for(song: Song, spec: RollSpec, name: str) -> Song:
 
 
 def _is_whole(bars: Bars) -> bool:
-    """Whether bars follow each other without a gap; one before them, a pick-up, and one after, broken off, may be left out."""
+    """Whether bars follow each other; one before them, a pick-up, and one after, broken off, may be left out."""
     if not len(bars.frame) or (np.diff(bars.bar_numbers) != 1).any():
         return False
     before = sum(last - first + 1 for _, first, last in bars.rejected if first <= bars.bar_numbers[0])
