@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musegan.models.blocks import ChannelNorm, Residual, minibatch_stddev
-from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive
+from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive, check_variant
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
@@ -62,8 +62,7 @@ class CompactGenerator(Generator):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
         if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
             raise TypeError(f"own_bar_share must be a number: got {own_bar_share!r}")
-        if variant not in ("composer", "jamming", "hybrid"):
-            raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
+        check_variant(variant)
         n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
         n_rows = 1 if variant == "composer" else 1 + n_tracks
         super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size), slope=SLOPE)

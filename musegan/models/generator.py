@@ -134,3 +134,13 @@ def check_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{name} must be a whole number above 0: got {size!r}")
+
+
+def check_variant(variant: str) -> None:
+    """Checks whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both.
+
+    Raises:
+        ValueError: another name.
+    """
+    if variant not in ("composer", "jamming", "hybrid"):
+        raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musegan.models.blocks import ChannelNorm
-from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive
+from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive, check_variant
 from musegan.models.layout import Layout
 from musegan.models.streams import check_whole, plane_logits
 from musegan.models.windows import Window, n_windows, step_factors, windows
@@ -65,8 +65,7 @@ class MuseganGenerator(Generator):
         width: int = 128,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width)
-        if variant not in ("composer", "jamming", "hybrid"):
-            raise ValueError(f"variant must be composer, jamming or hybrid: got {variant!r}")
+        check_variant(variant)
         check_whole(layout)
         n_tracks = layout.spec.n_tracks
         n_rows = 1 if variant == "composer" else 1 + n_tracks
