@@ -14,10 +14,10 @@ from torch import Tensor
 
 from musegan.errors import UserError
 from musegan.models import Generator
+from musegan.models.generator import MAX_BARS
 from musegan.seeding import generator_for
 
 THEME = 0.9    # share of variance that sections have in common: as much returns as in real songs (docs/composing.md)
-MAX_BARS = 1024
 
 
 def draw(model: Generator, samples: Sequence[int], seed: int) -> Tensor:
