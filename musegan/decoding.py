@@ -15,6 +15,7 @@ from musegan.roll import Roll, RollSpec
 from musegan.seeding import derived_seed
 
 Method = Literal["threshold", "bernoulli"]
+_MANY = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Decoding:
                 "threshold and density are for sampling by threshold: bernoulli draws each cell by its probability"
             )
         for name, least in (("min_steps", 1), ("max_gap_steps", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}: got {getattr(self, name)}")
+            if not least <= getattr(self, name) < _MANY:
+                raise UserError(f"{name} must be at least {least}, and below 2^63: got {getattr(self, name)}")
         limits = self.max_pitches.values() if isinstance(self.max_pitches, dict) else [self.max_pitches]
-        if any(limit is not None and limit < 0 for limit in limits):
-            raise UserError(f"max_pitches must be at least 0: got {self.max_pitches}")
+        if any(limit is not None and not 0 <= limit < _MANY for limit in limits):
+            raise UserError(f"max_pitches must be at least 0, and below 2^63: got {self.max_pitches}")
 
     def cleaned(self, roll: Roll, logits: Tensor, spec: RollSpec) -> Roll:
         """The roll after `musegan.ops.cleanup`; drums are strokes, of which only the number at once is limited.

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from musegan.errors import UserError
 from musegan.models import Generator
+from musegan.models.generator import MAX_BARS
 from musegan.seeding import generator_for
 
 THEME = 0.9    # share of variance that sections have in common: as much returns as in real songs (docs/composing.md)
-MAX_BARS = 1024
 
 
 def draw(model: Generator, samples: Sequence[int], seed: int) -> Tensor:
@@ -54,25 +54,32 @@ def interpolate(a: Tensor, b: Tensor, n: int) -> Tensor:
     return torch.stack([*steps, b])
 
 
-def vary(z: Tensor, amount: float, seed: int, first: int = 0) -> Tensor:
+def vary(z: Tensor, amount: float, seed: int, first: int = 0, others: Tensor | None = None) -> Tensor:
     """Latents near others, as far as `amount` says: 0 the same, 1 unrelated; standard normal where these are.
 
     Args:
         z: [N, ...]; row i gets variation number `first` + i.
+        others: [N, ...] what it is at 1, drawn by default; of a piece, another of the same form, which then stays.
     Raises:
         UserError: `amount` is not in [0, 1].
     """
     _check_share("the amount of variation", amount)
-    noise = [_noise(z.shape[1:], seed, "variation", first + i) for i in range(len(z))]
-    return math.sqrt(1 - amount**2) * z + amount * torch.stack(noise) if noise else z.clone()
+    if not len(z):
+        return z.clone()
+    if others is None:
+        others = torch.stack([_noise(z.shape[1:], seed, "variation", first + i) for i in range(len(z))])
+    return math.sqrt(1 - amount**2) * z + amount * others
 
 
-def reroll(z: Tensor, track: int, model: Generator, seed: int, first: int = 0) -> Tensor:
+def reroll(
+    z: Tensor, track: int, model: Generator, seed: int, first: int = 0, others: Tensor | None = None
+) -> Tensor:
     """New latents of one track; the others, and what all share, stay.
 
     Args:
         z: [N, rows, ...]; row i of the batch gets version number `first` + i.
         track: its index.
+        others: [N, ...] whose latents it takes, drawn by default; see `vary`.
     Raises:
         UserError: the model's tracks have no latents of their own.
         ValueError: there is no such track.
@@ -83,7 +90,8 @@ def reroll(z: Tensor, track: int, model: Generator, seed: int, first: int = 0) -
         raise ValueError(f"track must be 0 to {model.spec.n_tracks - 1}: got {track}")
     z = z.clone()
     for i, sample in enumerate(z):
-        sample[1 + track] = _noise(sample.shape[1:], seed, "reroll", track, first + i)
+        noise = _noise(sample.shape[1:], seed, "reroll", track, first + i) if others is None else others[i, 1 + track]
+        sample[1 + track] = noise
     return z
 
 
@@ -156,7 +164,7 @@ def _sections(model: Generator, n_bars: int, form: str | None) -> tuple[int, Seq
     if n_bars % len(form):
         rule = f"take a multiple of {len(form)}"
         raise UserError(f"{n_bars} bars are no {len(form)} sections of equal length ({form}): {rule}")
-    return n_bars // len(form), form.upper()
+    return n_bars // len(form), [letter.upper() for letter in form]
 
 
 def _section(model: Generator, theme: Tensor, length: int, seed: int, sample: int, number: int) -> Tensor:

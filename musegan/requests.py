@@ -20,11 +20,14 @@ from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key
 from musegan.latents import draw, interpolate, piece, reroll, truncate, vary
 from musegan.models import Generator
+from musegan.models.generator import MAX_BARS
 from musegan.roll import Roll
 from musegan.sampling import exact, in_key, render
+from musegan.seeding import derived_seed
 
 DEFAULT_N = 8
 _BATCH = 64     # phrases made at a time, so that memory does not grow with their number
+_MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
 _FROM_ONE = ("reroll", "vary", "interpolate")
 _NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE, "key")
 
@@ -67,8 +70,8 @@ class Request:
         """Raises UserError for what contradicts itself or is out of range."""
         if self.n is not None and self.n < 1:
             raise UserError(f"--n must be at least 1: got {self.n}")
-        if self.sample < 0:
-            raise UserError(f"--sample must be at least 0: got {self.sample}")
+        if not 0 <= self.sample <= _MAX_SAMPLE:
+            raise UserError(f"--sample must be at least 0, and at most {_MAX_SAMPLE}: got {self.sample}")
         if not 0 <= self.truncation <= 1:
             raise UserError(f"--truncation must lie in [0, 1]: got {self.truncation:g}")
         asked = [name for name in _FROM_ONE if getattr(self, name) is not None]
@@ -83,7 +86,11 @@ class Request:
                     reason = "the file says key and length" if is_said else "it makes versions already (--n)"
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         if self.given is not None and not self.given:
+<<<<<<< HEAD
             raise UserError("--given names no track; leave it out to keep all that sound")
+=======
+            raise UserError("--given names no track")
+>>>>>>> d498d454ce761900122d4e290b73276a7f54af7c
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
                 raise UserError(f"{option} says what a file's tracks are: it needs --accompany")
@@ -147,20 +154,23 @@ def _base(model: Generator, request: Request, seed: int, sample: int) -> Tensor:
 def _drawn(model: Generator, request: Request) -> Iterator[Made]:
     """Samples, or versions of one."""
     n, is_version = request.n or DEFAULT_N, request.reroll is not None or request.vary is not None
-    names = [track.name for track in model.spec.tracks]
+    names, others = [track.name for track in model.spec.tracks], None
     for first in range(0, n, _BATCH):
         versions = range(first, min(first + _BATCH, n))
         if is_version:
             numbers = [request.sample] * len(versions)
             z = _base(model, request, request.seed, request.sample)
             z = z.expand(len(versions), *z.shape[1:])
+            if z.ndim == 5:    # a piece, whose sections stay sections
+                other_seed = derived_seed(request.seed, "versions")
+                others = torch.cat([_base(model, request, other_seed, version) for version in versions])
         else:
             numbers = [request.sample + i for i in versions]
             z = torch.cat([_base(model, request, request.seed, number) for number in numbers])
         if request.reroll is not None:
-            z = reroll(z, names.index(request.reroll), model, request.seed, first)
+            z = reroll(z, names.index(request.reroll), model, request.seed, first, others)
         if request.vary is not None:
-            z = vary(z, request.vary, request.seed, first)
+            z = vary(z, request.vary, request.seed, first, others)
         roll = _made(model, request, z, request.seed, numbers)
         for version, number, phrase in zip(versions, numbers, roll.phrases()):
             about = {"seed": request.seed, "sample": number} | ({"version": version} if is_version else {})
@@ -216,6 +226,8 @@ def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Ma
 def _given(model: Generator, request: Request, own: Piece) -> Tensor:
     """[K] bool, the tracks that are kept."""
     names, sounding = [track.name for track in model.spec.tracks], own.sounding.tolist()
+    if model.any_length and own.roll.frame.shape[2] > MAX_BARS:
+        raise SongError(f"has {own.roll.frame.shape[2]} bars, more than {MAX_BARS}")
     there = [name for name, sounds in zip(names, sounding) if sounds]
     if missing := [name for name in request.given or () if name not in there]:
         raise SongError(f"has no notes for {missing[0]} (--given); it has some for {', '.join(there)}; see --as")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,10 @@ from musegan.errors import UserError
 N_MIDI_PITCHES = 128
 AXES = "NKBTP"
 MAX_STEPS_PER_BAR = 1 << 12    # 1,024 in a beat of 4/4: two hours of five tracks take 2 GB then
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,10 @@ class Track:
     def __post_init__(self):
         if not isinstance(self.name, str):
             raise UserError(f"a track's name must be text: got {self.name!r}")
-        if not 0 <= self.program < 128:
+        if not _is_whole(self.program) or not 0 <= self.program < 128:
             raise UserError(f"program must be 0 to 127: got {self.program} for track {self.name!r}")
+        if not isinstance(self.is_drum, bool):
+            raise UserError(f"is_drum must be true or false: got {self.is_drum!r} for track {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ class RollSpec:
         names = [track.name for track in self.tracks]
         if len(set(names)) < len(names):
             raise UserError(f"track names must differ: got {names}")
+        for name in ("steps_per_beat", "beats_per_bar", "lowest_pitch", "n_pitches", "beat_unit"):
+            if not _is_whole(getattr(self, name)):
+                raise UserError(f"{name} must be a whole number: got {getattr(self, name)!r}")
         for name in ("steps_per_beat", "beats_per_bar", "n_pitches"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1: got {getattr(self, name)}")

@@ -230,9 +230,9 @@ def thresholds_of(model: Generator, decoding: Decoding) -> Tensor:
         scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
         scores = scores[torch.isfinite(scores)].double().sort(descending=True).values
         n_above = int((scores > thresholds[0, k].logit()).sum())
-        wanted = min(round(decoding.density * n_above), len(scores) - 1)
-        if wanted != n_above:    # what lies above the next lower score
-            thresholds[0, k] = scores[wanted].sigmoid()
+        wanted = round(min(decoding.density * n_above, len(scores) - 1))
+        if n_above and wanted != n_above:    # what lies above the next lower score
+            thresholds[0, k] = scores[wanted].sigmoid().clamp(max=1 - 2**-53)    # at 1 nothing would sound
     return thresholds
 
 

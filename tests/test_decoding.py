@@ -66,9 +66,9 @@ def test_one_number_limits_pitched_tracks(generator):
     ({"method": "bernoulli", "density": 2.0}, "bernoulli draws each cell by its probability"),
     ({"method": "bernoulli", "at": 0.2}, "bernoulli draws each cell by its probability"),
     ({"method": "dice"}, "the method must be threshold or bernoulli: got 'dice'"),
-    ({"min_steps": 0}, "min_steps must be at least 1: got 0"),
-    ({"max_gap_steps": -1}, "max_gap_steps must be at least 0: got -1"),
-    ({"max_pitches": -1}, "max_pitches must be at least 0: got -1"),
+    ({"min_steps": 0}, "min_steps must be at least 1, and below 2.63: got 0"),
+    ({"max_gap_steps": -1}, "max_gap_steps must be at least 0, and below 2.63: got -1"),
+    ({"max_pitches": -1}, "max_pitches must be at least 0, and below 2.63: got -1"),
     ({"max_pitches": {"flute": 2}}, "no track 'flute'; there are drums, piano, bass"),
 ])
 def test_mistakes(generator, settings, message):

@@ -10,7 +10,9 @@ import numpy as np
 import pretty_midi
 import pypianoroll
 import pytest
+import safetensors.torch
 import symusic
+import torch
 
 import musegan.requests
 from musegan import cli
@@ -98,6 +100,21 @@ def damaged(tmp_path, run, name, change):
     return folder
 
 
+def setting(new, old=None):
+    """A config with another value of a setting."""
+    old = old or new.split(": ")[0] + r": [^,\s]+"
+    return lambda content: re.sub(old, new, content.decode(), flags=re.DOTALL).encode()
+
+
+def weight(name, value):
+    """Weights of which one is a number everywhere."""
+    def changed(content):
+        state = safetensors.torch.load(content)
+        return safetensors.torch.save(state | {name: torch.full_like(state[name], value)})
+
+    return changed
+
+
 @pytest.mark.parametrize("name, change, message", [
     ("model.safetensors", lambda content: content[:500], "model.safetensors is damaged or does not fit its config"),
     ("model.safetensors", lambda content: b"\xff" * 100, "model.safetensors is damaged or does not fit its config"),
@@ -110,6 +127,22 @@ def damaged(tmp_path, run, name, change):
     ("config.json", lambda content: re.sub(rb'"key_shifts": \[[^]]*', b'"key_shifts": [-1', content), "key_shifts must be 12 counts"),
     ("config.json", lambda content: content.replace(b'"name": "bass"', b'"name": 5'), "name must be text"),
     ("config.json", lambda content: b"[]", "cannot read"),
+    ("config.json", lambda content: b"null", "cannot read"),
+    ("config.json", setting('"spec": null', r'"spec": \{.*\]\s*\}'), "spec must be a RollSpec"),
+    ("config.json", setting('"lowest_pitch": 24.0'), "lowest_pitch must be a whole number"),
+    ("config.json", setting('"is_drum": 0'), "is_drum must be true or false"),
+    ("config.json", setting('"program": 0.5'), "program must be 0 to 127"),
+    ("config.json", setting('"first_pitch": [NaN', r'"first_pitch": \[\s*\d+'), "must be whole numbers"),
+    ("config.json", setting('"key_shifts": [Infinity', r'"key_shifts": \[\s*\d+'), "key_shifts must be 12 counts"),
+    ("config.json", setting('"own_bar_share": NaN'), "own_bar_share must be at least 0"),
+    ("config.json", setting(f'"own_bar_share": 1{"0" * 400}'), "cannot read"),
+    ("config.json", setting(f'"n_bars": {10**9}'), "a phrase has 1 to 1024 bars"),
+    ("config.json", setting(f'"n_blocks": {10**9}'), "n_blocks must be a whole number from 0 to"),
+    ("config.json", setting(f'"width": {10**6}'), "does not fit its config"),    # terabytes
+    ("config.json", setting(f'"width": {10**30}'), "cannot read"),
+    ("model.safetensors", weight("to_gate.bias", float("nan")), "a weight is not a number"),
+    ("model.safetensors", weight("thresholds", float("nan")), "a weight is not a number"),
+    ("model.safetensors", weight("thresholds", 1.5), "thresholds must lie between 0 and 1"),
 ])
 def test_a_damaged_model_is_one_line(run, tmp_path, capsys, name, change, message):
     assert generate("--model", damaged(tmp_path, run, name, change), "--out", tmp_path / "out") == 1

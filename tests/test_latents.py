@@ -140,3 +140,9 @@ def test_phrases_of_a_series_share_a_theme():
     assert torch.equal(z[:1], draw(generator, [7], 0))
     assert (z[0] * z[2]).mean().item() == pytest.approx(latents.THEME**0.5, abs=0.05)
     assert torch.equal(series(generator, 2, 0, 7), z[:2])
+
+
+def test_a_letter_that_has_no_single_capital_is_one_section():
+    generator, _ = pair()
+    z = piece(generator, 8, "ßA", seed=1)[0]    # [rows, 2, 8, Z]
+    assert not torch.equal(z[:, :, :4], z[:, :, 4:])

@@ -7,7 +7,7 @@ import pytest
 import symusic
 import torch
 
-from musegan import cli, requests, resources
+from musegan import cli, requests, resources, sampling
 from musegan.data.piece import read_pieces
 from musegan.data.sources import Source
 from musegan.export import write_midi
@@ -62,6 +62,16 @@ def rolls(generator, **request):
 
 def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b))
+
+
+@pytest.mark.parametrize("change", [{"reroll": "guitar"}, {"vary": 0.8}])
+def test_versions_of_a_piece_keep_its_form(change, monkeypatch):
+    seen = []
+    monkeypatch.setattr(requests, "render", lambda model, z, *arguments: seen.append(z) or sampling.render(model, z, *arguments))
+    first, second = rolls(untrained(), n=2, bars=9, form="ABA", **change)
+    (z,) = seen    # [2, rows, 2, 9, Z]
+    assert torch.equal(z[:, :, :, :3], z[:, :, :, 6:]) and not torch.equal(z[:, :, :, :3], z[:, :, :, 3:6])
+    assert not torch.equal(z[0], z[1]) and not same(first, second)
 
 
 def test_samples_of_a_seed_by_number():
@@ -240,6 +250,9 @@ def test_models_by_name(model, tmp_path, monkeypatch, capsys, no_pictures):
 MISTAKES = [
     (["--n", 0], "--n must be at least 1"),
     (["--sample", -1], "--sample must be at least 0"),
+    (["--sample", 10**15, "--sampling", "bernoulli"], "--sample must be at least 0, and at most 2147483647"),
+    (["--max-pitches", 10**30], "max_pitches must be at least 0, and below 2^63"),
+    (["--max-gap", 10**30], "max_gap_steps must be at least 0, and below 2^63"),
     (["--reroll", "flute"], "--reroll: the model has no track 'flute'; there are drums, piano"),
     (["--reroll", "bass", "--vary", 0.2], "--reroll and --vary are two ways to change a sample: choose one"),
     (["--vary", 0.2, "--interpolate", 1], "--vary and --interpolate are two ways"),
@@ -272,6 +285,7 @@ def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, option
 
 @pytest.mark.parametrize("options, message", [
     (["--accompany", "nowhere.mid"], "no such file or folder: nowhere.mid"),
+    (["--given", ","], "--given names no track"),
     (["--given", "piano"], "song.mid: has no notes for piano (--given); it has some for drums, bass"),
     (["--given", ","], "--given names no track"),
     (["--given", "flute"], "--given: the model has no track 'flute'"),
@@ -281,6 +295,7 @@ def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, option
     (["--reroll", "bass"], "--reroll does not go with --accompany: it makes versions already"),
     (["--accompany", "waltz.mid"], "waltz.mid: bars 1 to 2 have 3 quarter notes in a bar, not 4: the model's metre is 4/4"),
     (["--accompany", "full.mid"], "full.mid: has notes for every track: say with --given which are kept"),
+    (["--accompany", "long.mid"], "long.mid: has 1025 bars, more than 1024"),
     (["--accompany", "broken.mid"], "broken.mid: not a MIDI file"),
     (["--accompany", "empty.mid"], "empty.mid: has no notes"),
 ])
@@ -290,6 +305,7 @@ def test_files_that_cannot_be_accompanied(player, tmp_path, monkeypatch, capsys,
     song(tmp_path / "full.mid", [track.name for track in SPEC.tracks])
     song(tmp_path / "empty.mid", [])
     midi(tmp_path / "waltz.mid", [("x", 33, False, [(0, 1, 40), (5, 1, 40)])], ((0, 3, 4),))
+    midi(tmp_path / "long.mid", [("bass", 33, False, [(0, 1, 40), (4 * 1024, 1, 40)])])
     (tmp_path / "broken.mid").write_bytes(b"no music")
     first = [] if "--accompany" in options else ["--accompany", "song.mid"]
     assert generate("--model", player, "--out", "out", *first, *options) == 1

@@ -145,3 +145,13 @@ def test_only_the_scale_is_left_in_whatever_key():
     assert set(classes) <= {4, 6, 8, 9, 11, 1, 3} and len(classes) > 3
     drums = sample(generator, 6, 0, "bernoulli", key=Key.parse("E major")).frame[:, 0]
     assert torch.equal(roll.frame[:, 0], drums)
+
+
+@pytest.mark.parametrize("density, n_sounding", [(1e308, 199), (0.5, 50)])
+def test_density_of_a_model_that_is_sure_of_its_cells(monkeypatch, density, n_sounding):
+    model, _ = pair(Layout(SPEC, (0, 0), (4, 4), ("poly", "poly")), facts=Facts())
+    scores = torch.cat([torch.linspace(-300, -200, 100), torch.linspace(20, 30, 50), torch.linspace(36, 300, 50)])
+    cells = scores.double().expand(2, 200).reshape(1, 2, 1, 50, 4)
+    monkeypatch.setattr(sampling, "logits_of", lambda *arguments: RollLogits(cells, cells))
+    cuts = sampling.thresholds_of(model.double(), Decoding(density=density))[0].logit()
+    assert ((cells > cuts[:, None, None, None]).sum((0, 2, 3, 4)) - n_sounding).abs().max() <= 1

@@ -9,16 +9,20 @@ frame plane.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musegan.errors import UserError
 from musegan.models.blocks import ChannelNorm, Residual, minibatch_stddev
 from musegan.models.generator import Facts, Generator, Given, RollLogits, check_positive, check_variant
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
 REPEAT_LAGS = (1, 2)    # bars between which the discriminator compares beats
+MAX_BLOCKS = 1000
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
 
 
@@ -60,13 +64,17 @@ class CompactGenerator(Generator):
         shared_rhythm: bool = True,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
+        if isinstance(n_blocks, bool) or not isinstance(n_blocks, int) or not 0 <= n_blocks <= MAX_BLOCKS:
+            raise UserError(f"n_blocks must be a whole number from 0 to {MAX_BLOCKS}: got {n_blocks!r}")
         if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
             raise TypeError(f"own_bar_share must be a number: got {own_bar_share!r}")
+        if not 0 <= own_bar_share < math.inf:
+            raise ValueError(f"own_bar_share must be at least 0, and finite: got {own_bar_share!r}")
         check_variant(variant)
         n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
         n_rows = 1 if variant == "composer" else 1 + n_tracks
         super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size), slope=SLOPE)
-        self.variant, self.own_bar_share = variant, own_bar_share
+        self.variant, self.own_bar_share = variant, float(own_bar_share)
 
         # Shared by the tracks
         if variant != "jamming":

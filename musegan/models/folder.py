@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import torch
 from huggingface_hub import constants
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -56,16 +57,27 @@ def load_generator(folder: Path) -> Generator:
             raise UserError(f"not a model folder: {folder} has no {name}")
     config, weights = folder / constants.CONFIG_NAME, folder / constants.SAFETENSORS_SINGLE_FILE
     try:
-        settings = json.loads(config.read_text())
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise TypeError(f"expected settings by name, got {one_line(ValueError(settings), 40)}")
         kind = settings.pop("kind")
         if kind not in _KINDS:
             raise ValueError(f"unknown kind of model {kind!r}")
         layout, facts = Layout(**settings.pop("layout")), Facts(**settings.pop("facts"))
-        model = _KINDS[kind](layout=layout, facts=facts, **settings)
-    except (KeyError, TypeError, ValueError, RuntimeError) as err:
+        with torch.device("meta"):    # no numbers: what the config says may not fit in memory
+            shapes = {name: value.shape for name, value in _KINDS[kind](layout, facts=facts, **settings).state_dict().items()}
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as err:
         raise UserError(f"cannot read {config}: {one_line(err)}") from err
     try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError, OSError) as err:
+        state = load_file(weights)
+        if shapes != {name: value.shape for name, value in state.items()}:
+            raise ValueError("names or shapes of weights differ")
+        model = _KINDS[kind](layout, facts=facts, **settings)
+        model.load_state_dict(state)
+    except (SafetensorError, RuntimeError, OSError, ValueError) as err:
         raise UserError(f"{weights} is damaged or does not fit its config: {one_line(err)}") from err
+    if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
+        raise UserError(f"{weights} is damaged: a weight is not a number")
+    if not ((model.thresholds > 0) & (model.thresholds < 1)).all() or not model.slope > 0:
+        raise UserError(f"{weights} is damaged: thresholds must lie between 0 and 1, and the slope above 0")
     return model.eval()

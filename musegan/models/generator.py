@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -9,8 +10,12 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from musegan.errors import UserError
 from musegan.models.layout import Layout
 from musegan.roll import RollSpec
+
+MAX_BARS = 1024    # of a phrase, and of a piece
+MAX_COUNT = 1 << 53    # of phrases; larger ones are no exact float64
 
 
 class RollLogits(NamedTuple):
@@ -50,8 +55,11 @@ class Facts:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if isinstance(self.tempo_bpm, bool) or not isinstance(self.tempo_bpm, (int, float)):
             raise TypeError(f"tempo_bpm must be a number: got {self.tempo_bpm!r}")
+        for name in ("frame_density", "onset_density"):
+            if not all(math.isfinite(value) and value >= 0 for value in getattr(self, name)):
+                raise ValueError(f"{name} must be numbers from 0 up: got {list(getattr(self, name))}")
         shifts = self.key_shifts
-        if len(shifts) not in (0, 12) or shifts and not (min(shifts) >= 0 < sum(shifts)):
+        if len(shifts) not in (0, 12) or shifts and not (min(shifts) >= 0 < sum(shifts) <= MAX_COUNT):
             raise ValueError(f"key_shifts must be 12 counts, or none: got {list(shifts)}")
 
 
@@ -72,6 +80,8 @@ class Generator(nn.Module, PyTorchModelHubMixin):
     def __init__(self, layout: Layout, n_bars: int, facts: Facts, latent_shape: tuple[int, ...], slope: float = 1.0):
         super().__init__()
         check_positive(n_bars=n_bars)
+        if n_bars > MAX_BARS:
+            raise UserError(f"a phrase has 1 to {MAX_BARS} bars: got n_bars={n_bars}")
         for name, density in (("frame_density", facts.frame_density), ("onset_density", facts.onset_density)):
             if len(density) not in (0, layout.spec.n_tracks):
                 raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")

@@ -50,11 +50,17 @@ class Layout:
     def __post_init__(self):
         if isinstance(self.spec, dict):    # of a model's config.json
             object.__setattr__(self, "spec", RollSpec(**self.spec))
+        if not isinstance(self.spec, RollSpec):
+            raise TypeError(f"spec must be a RollSpec: got {self.spec!r}")
+        if not isinstance(self.has_onsets, bool):
+            raise TypeError(f"has_onsets must be true or false: got {self.has_onsets!r}")
         for name in ("first_pitch", "n_pitches", "heads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != self.spec.n_tracks:
                 raise ValueError(f"{name} must have one entry for each track: got {getattr(self, name)}")
         for first, n in zip(self.first_pitch, self.n_pitches):
+            if any(isinstance(value, bool) or not isinstance(value, int) for value in (first, n)):
+                raise TypeError(f"a track's pitches must be whole numbers: first={first!r}, n={n!r}")
             if first < 0 or n < 1 or first + n > self.spec.n_pitches:
                 raise ValueError(f"a track's pitches must lie within P={self.spec.n_pitches}: first={first}, n={n}")
         if unknown := set(self.heads) - {"poly", "mono"}:
@@ -117,7 +123,7 @@ class Layout:
     def planes(self) -> Tensor:
         """[F] int64 the plane of each column: 2 k the frame plane of track k, 2 k + 1 its onset plane."""
         planes = [2 * k + j for k, track in enumerate(self.columns) for j in range(2 if track.onset else 1)]
-        return torch.tensor(planes).repeat_interleave(torch.tensor(self.widths))
+        return torch.tensor(planes).repeat_interleave(torch.tensor(self.widths), output_size=self.n_features)
 
     @property
     def n_features(self) -> int:
