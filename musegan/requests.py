@@ -86,11 +86,7 @@ class Request:
                     reason = "the file says key and length" if is_said else "it makes versions already (--n)"
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         if self.given is not None and not self.given:
-<<<<<<< HEAD
             raise UserError("--given names no track; leave it out to keep all that sound")
-=======
-            raise UserError("--given names no track")
->>>>>>> d498d454ce761900122d4e290b73276a7f54af7c
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
                 raise UserError(f"{option} says what a file's tracks are: it needs --accompany")

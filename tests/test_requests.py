@@ -285,7 +285,6 @@ def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, option
 
 @pytest.mark.parametrize("options, message", [
     (["--accompany", "nowhere.mid"], "no such file or folder: nowhere.mid"),
-    (["--given", ","], "--given names no track"),
     (["--given", "piano"], "song.mid: has no notes for piano (--given); it has some for drums, bass"),
     (["--given", ","], "--given names no track"),
     (["--given", "flute"], "--given: the model has no track 'flute'"),
