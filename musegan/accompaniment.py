@@ -47,13 +47,18 @@ def accompany(
         planes [N, K, B, T, P] bool; given tracks are to the bit what they were, in whatever range.
     Raises:
         UserError: the model does not accompany.
-        ValueError, TypeError: see `musegan.roll.check_roll`; `tracks` has another shape.
+        ValueError, TypeError: see `musegan.roll.check_roll`; `tracks` has another shape, or is not bool.
     """
     if not model.accompanies:
         raise UserError("this model takes no given tracks; train one that does with: --model.accompaniment true")
     check_roll(roll, model.spec)
     n, k = roll.frame.shape[:2]
-    tracks = torch.as_tensor(tracks).expand(n, k)
+    tracks = torch.as_tensor(tracks)
+    if tracks.shape not in ((k,), (n, k)):
+        raise ValueError(f"tracks: expected [K={k}] or [N={n}, K={k}], got {list(tracks.shape)}")
+    if tracks.dtype != torch.bool:
+        raise TypeError(f"tracks must be bool: got {tracks.dtype}")
+    tracks = tracks.expand(n, k)
     numbers = list(range(n)) if numbers is None else list(numbers)
     if not n or not roll.frame.shape[2]:
         return roll.map(torch.clone)

@@ -45,7 +45,7 @@ class DataConfig:
     def __post_init__(self):
         _check(self, "n_bars", at_least=1)
         _check(self, "min_tracks", at_least=1)
-        _check(self, "transpose_semitones", at_least=0)
+        _check_semitones(self, "transpose_semitones")
         if not 0 <= self.track_dropout <= 1:
             raise UserError(f"data.track_dropout must lie in [0, 1]: got {self.track_dropout}")
         if not 0 < self.validation_share < 1:
@@ -192,14 +192,15 @@ class TrainConfig:
         for name in ("steps", "accumulate", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
                      "checkpoint_every", "slope_growth", "max_slope"):    # fmt: skip
             _check(self, name, at_least=1)
-        for name in ("transpose_range", "penalty_weight", "workers", "learning_rate_halving", "augment_target",
+        _check_semitones(self, "transpose_range")
+        for name in ("penalty_weight", "workers", "learning_rate_halving", "augment_target",
                      "refine_from"):    # fmt: skip
             _check(self, name, at_least=0)
         if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
             raise UserError(f"train.accumulate must divide train.batch_size into parts of at least 2 phrases: got "
                             f"{self.accumulate} and {self.batch_size}")
-        if not self.learning_rate > 0:
-            raise UserError(f"train.learning_rate must be above 0: got {self.learning_rate}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"train.learning_rate must be above 0, and finite: got {self.learning_rate}")
         for name in ("ema_decay", "adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"train.{name} must lie in [0, 1): got {getattr(self, name)}")
@@ -222,9 +223,16 @@ class Config:
 
 
 def _check(config, name: str, at_least: int) -> None:
-    if getattr(config, name) < at_least:
+    if not at_least <= getattr(config, name) < float("inf"):    # nor is NaN
         part = type(config).__name__.removesuffix("Config").lower()
         raise UserError(f"{part}.{name} must be at least {at_least}: got {getattr(config, name)}")
+
+
+def _check_semitones(config, name: str) -> None:
+    _check(config, name, at_least=0)
+    if getattr(config, name) > 127:
+        part = type(config).__name__.removesuffix("Config").lower()
+        raise UserError(f"{part}.{name} must be at most 127, all of MIDI's pitches: got {getattr(config, name)}")
 
 
 def keys(config: type | Config = Config, prefix: str = "") -> dict[str, object]:

@@ -126,3 +126,12 @@ def test_what_cannot_be():
         accompany(player(), tune().map(lambda plane: plane[:, :, :, :8]), BASS)
     empty = tune().map(lambda plane: plane[:0])
     assert accompany(player(), empty, BASS).frame.shape == empty.frame.shape
+
+
+@pytest.mark.parametrize("tracks, error, message", [
+    (torch.ones(5, dtype=torch.bool), ValueError, "tracks: expected .K=3. or .N=2, K=3., got .5."),
+    (torch.tensor([1, 0, 0]), TypeError, "tracks must be bool"),
+])
+def test_tracks_of_another_shape_or_type(tracks, error, message):
+    with pytest.raises(error, match=message):
+        accompany(player(), tune(), tracks)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musegan.errors import UserError
 from musegan.models.batch import at_least_float32, n_processes, pooled
 from musegan.models.generator import RollLogits, check_positive
 from musegan.models.layout import Layout
@@ -150,8 +151,8 @@ def check_width(width: int) -> None:
     """Checks the channels of a bar, from which all others follow.
 
     Raises:
-        ValueError: they are not a multiple of 32.
+        UserError: they are not a multiple of 32.
     """
     check_positive(width=width)
     if width % 32:
-        raise ValueError(f"width must be a multiple of 32: got {width}")
+        raise UserError(f"width must be a multiple of 32: got {width}")

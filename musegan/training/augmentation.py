@@ -16,8 +16,8 @@ from musegan.config import TrainConfig
 from musegan.models import Layout
 from musegan.seeding import generator_for
 
-ADAPT_EVERY = 8    # discriminator updates from one look at held-out phrases to the next
-_ADAPT_STEP = 0.01    # by which the probability changes then; from 0 to 1 in 800 updates
+ADAPT_EVERY = 8    # steps from one look at held-out phrases to the next
+_ADAPT_STEP = 0.01    # by which the probability changes then; from 0 to 1 in 800 steps
 
 
 class View(NamedTuple):

@@ -207,7 +207,10 @@ def _learning_rate(settings: TrainConfig, step: int) -> float:
 def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
     if settings.slope_growth == 1:
         return first
-    return min(first * settings.slope_growth**epoch, max(settings.max_slope, first))
+    last = max(settings.max_slope, first)
+    if epoch * math.log(settings.slope_growth) > math.log(last / first):    # the power itself may be no float any more
+        return last
+    return min(first * settings.slope_growth**epoch, last)
 
 
 def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:

@@ -109,6 +109,11 @@ def test_schedules(songs, tmp_path):
     assert state["generator"]["slope"].item() == min(3 * 1.5**epochs, 10) > 3
 
 
+def test_a_slope_that_grows_beyond_all_numbers_ends_where_it_should(songs, tmp_path):
+    train(with_train(steps=7, batch_size=256, slope_growth=1e300, max_slope=50.0), songs, run_in(tmp_path))    # 3rd epoch
+    assert run_in(tmp_path).load_checkpoint()["generator"]["slope"] == 50
+
+
 def test_the_refiner_comes_behind_a_generator_that_stays(songs, tmp_path):
     settings = dataclasses.replace(
         TINY.train, steps=6, refine_from=3, validate_every=3, checkpoint_every=3, batch_size=4, validation_samples=4)
