@@ -228,6 +228,8 @@ def _given(model: Generator, request: Request, own: Piece) -> Tensor:
     if missing := [name for name in request.given or () if name not in there]:
         raise SongError(f"has no notes for {missing[0]} (--given); it has some for {', '.join(there)}; see --as")
     given = set(there if request.given is None else request.given)
+    if len(names) == 1:
+        raise SongError(f"the model makes {names[0]} alone: there is no other track to play to it")
     if len(given) == len(names):
         raise SongError("has notes for every track: say with --given which are kept, and the others are made")
     return torch.tensor([name in given for name in names])

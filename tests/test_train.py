@@ -112,7 +112,7 @@ def test_help_explains_every_key(capsys):
     (["--train.learning_rate=.inf"], "train.learning_rate must be above 0, and finite: got inf"),
     (["--train.transpose_range=1000000"], "train.transpose_range must be at most 127"),
     (["--data.transpose_semitones=1000000"], "data.transpose_semitones must be at most 127"),
-    (["--model.kind=musegan-v3", "--model.generator_width=33", "--model.n_blocks=2"], "width must be a multiple of 32: got 33"),
+    (["--model.kind=musegan-v3", "--model.generator_width=33", "--model.n_blocks=2"], "model.generator_width must be a multiple of 32"),
     (["--train.device=abacus"], "train.device must be auto, cpu or cuda: got 'abacus'"),
     (["--model.mono_tracks=[organ]"], "mono_tracks: no pitched track named ['organ']"),
     (["--resume"], "holds no run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -81,8 +82,9 @@ def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int,
         case "bmusegan":
             layout = Layout.whole(spec)
             generator = BMuseganGenerator(
-                layout, n_bars, facts, config.latent_size, config.generator_width, config.binary, config.refiner
-            )
+                layout, n_bars, facts, config.latent_size, config.generator_width, config.binary, config.refiner,
+                neuron_seed=int(torch.randint(1 << 31, (), device="cpu")),    # drawn like the weights
+            )    # fmt: skip
             return generator, BMuseganDiscriminator(layout, n_bars, config.discriminator_width)
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

@@ -165,7 +165,8 @@ class CompactGenerator(Generator):
 
         h = self.to_tracks(h)    # [N, B * beats, K * c]
         if self.variant != "composer":
-            branch = self.track_common(common[:, 1:]) + self.own_bar_share * self.track_own(own[:, 1:])    # [N, K, B, beats * c]
+            branch = self.track_common(common[:, 1:]) + self.own_bar_share * self.track_own(own[:, 1:])
+            # [N, K, B, beats * c]
             branch = branch.unflatten(-1, (n_beats, -1)).flatten(2, 3)    # [N, K, B * beats, c]
             h = h + branch.transpose(1, 2).flatten(2)
         tracks = F.leaky_relu(self.track_norm(h), 0.2).chunk(self.spec.n_tracks, dim=-1)    # K of [N, B * beats, c]
@@ -285,7 +286,8 @@ class CompactEncoder(nn.Module):
     def forward(self, given: Given) -> list[Tensor]:
         """1 + blocks of [N, B * beats, C], from the shallowest to the deepest."""
         features = torch.where(self.layout.cells_of(given.tracks), given.features, 0)
-        h = features.unflatten(2, (-1, self.layout.spec.steps_per_beat)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
+        h = features.unflatten(2, (-1, self.layout.spec.steps_per_beat))    # [N, B, beats, steps, F]
+        h = h.flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         h = self.from_steps(h) + self.from_tracks(given.tracks.to(h.dtype)).unsqueeze(1)    # [N, B * beats, C]
         levels = [h]
         for block in self.blocks:

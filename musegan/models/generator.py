@@ -147,7 +147,7 @@ def check_positive(**sizes: int) -> None:
 
 
 def check_variant(variant: str) -> None:
-    """Checks whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both.
+    """Checks the name of whose latents there are: `composer` shared ones, `jamming` each track's own, `hybrid` both.
 
     Raises:
         ValueError: another name.

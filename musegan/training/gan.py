@@ -109,8 +109,10 @@ def train(
             # Schedules
             if settings.refine_from and step in (first_step, settings.refine_from):
                 _enter_stage(networks, "refine" if step >= settings.refine_from else "pretrain")
-                if record and step == settings.refine_from:
-                    record.best = float("inf")    # of another output
+                if step == settings.refine_from:    # the refiner learns behind the generator, not behind its average
+                    average.load_state_dict(generator.state_dict())
+                    if record:
+                        record.best = float("inf")    # of another output
             started = time.perf_counter()
             for optimizer in pair.optimizers.values():
                 optimizer.param_groups[0]["lr"] = _learning_rate(settings, step)
@@ -225,9 +227,11 @@ def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.M
 
 @torch.no_grad()
 def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Moves an average, batch-norm statistics included, towards a network."""
-    for old, new in zip(average.state_dict().values(), network.state_dict().values()):
-        if old.is_floating_point():
+    """Moves an average, batch-norm statistics included, towards a network; its thresholds are its own."""
+    for (name, old), new in zip(average.state_dict().items(), network.state_dict().values()):
+        if name == "thresholds":
+            continue
+        if old.is_floating_point() and name != "slope":
             old.lerp_(new, 1 - decay)
         else:
             old.copy_(new)

@@ -29,7 +29,7 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
     """
     starts = dataset.phrase_starts(data.n_bars)
     piece = dataset.piece_of(starts)
-    parts = {"train on": data.validation_share, "hold out": data.validation_share, "test on": data.test_share}
+    parts = {"train on": 1.0, "hold out": data.validation_share, "test on": data.test_share}
     wanted = sum(share > 0 for share in parts.values())
     if len(dataset.pieces) < wanted:
         raise UserError(
@@ -37,7 +37,8 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
             f"{' and one to test on' if wanted == 3 else ''}: the data set has {_number(len(dataset.pieces))}"
         )
     found = []
-    for (name, share), indices in zip(parts.items(), split_pieces(dataset.pieces, data.validation_share, data.test_share)):
+    pieces = split_pieces(dataset.pieces, data.validation_share, data.test_share)
+    for (name, share), indices in zip(parts.items(), pieces):
         if not share:
             found.append(None)
             continue

@@ -57,7 +57,8 @@ class Validation:
         if generator.accompanies:
             roll = self._held_out.map(lambda plane: plane[torch.arange(self._n) % len(plane)])
             given = GivenRoll(roll, given_tracks(self._n, len(roll.frame[0]), self._share, self._seed, "validation"))
-        roll = sample_packed(generator, self._n, derived_seed(self._seed, "validation"), in_training_key=True, given=given)
+        seed = derived_seed(self._seed, "validation")
+        roll = sample_packed(generator, self._n, seed, in_training_key=True, given=given)
         generated = measure(Corpus(roll, torch.arange(self._n), generator.spec))
         counts = generated.counts()
         distances = {f"distance_{name}": float(distance(counts, real.counts())) for name, real in self._real.items()}

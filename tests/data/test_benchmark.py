@@ -25,6 +25,7 @@ def test_the_music_comes_again_in_other_keys(songs, songs_folder, tmp_path, apar
         assert all(map(torch.equal, ours, theirs))
 
 
+@pytest.mark.exhaustive
 def test_a_trial_run(songs_folder, tmp_path, capsys):
     threads = torch.get_num_threads()
     out = tmp_path / "loader.jsonl"

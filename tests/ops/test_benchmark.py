@@ -39,6 +39,7 @@ def quick_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_quick_run_of_all_stems(quick_run):
     lines = command.read_lines(quick_run / "ops.jsonl")
     assert list(dict.fromkeys(line["stem"] for line in lines)) == list(command.STEMS)
@@ -58,6 +59,7 @@ def test_quick_run_of_all_stems(quick_run):
     assert Counter("pypianoroll to_pretty_midi" in names for names in ways.values())[True] == 2
 
 
+@pytest.mark.exhaustive
 def test_chart_is_a_png_of_batches(quick_run):
     assert (quick_run / "ops.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     lines = command.read_lines(quick_run / "ops.jsonl")
@@ -87,6 +89,7 @@ def test_a_busy_machine_is_told_and_recorded(monkeypatch, tmp_path, capsys):
         assert {line["load_before"] for line in command.read_lines(tmp_path / "ops.jsonl")} == {load}
 
 
+@pytest.mark.exhaustive
 def test_stems_not_measured_keep_their_lines(tmp_path, quick_run):
     out = tmp_path / "ops.jsonl"
     out.write_text((quick_run / "ops.jsonl").read_text())
@@ -202,6 +205,7 @@ def test_numpy_rivals_by_hand():
     assert roll.onset.nonzero().tolist() == [[0, 0, 0, 2, 1], [0, 0, 1, 3, 2]]
 
 
+@pytest.mark.exhaustive
 def test_result_lines_are_json(quick_run):
     for line in (quick_run / "ops.jsonl").read_text().splitlines():
         assert json.dumps(json.loads(line)) == line

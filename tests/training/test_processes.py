@@ -150,6 +150,7 @@ def stop_when(file):
 
 def work(number, port, songs_folder, folder):
     """Everything that a process does for the tests; what it finds goes into a file."""
+    torch.set_num_threads(1)    # as launchers have it: two processes of two threads on two cores wait for each other
     os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
     torch.multiprocessing.set_start_method("fork", force=True)    # of loaders, as under a launcher
