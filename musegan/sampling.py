@@ -187,26 +187,29 @@ def sample_packed(
 
 
 def logits_of(model: Generator, samples: Sequence[int], seed: int, given: GivenRoll | None = None) -> RollLogits:
-    """What a generator gives for the latents of some samples' numbers, in its own precision."""
+    """What a generator gives for the latents of some samples' numbers, in its own precision and on its device."""
     return logits_from(model, draw(model, samples, seed), given)
 
 
 @torch.no_grad()
 def logits_from(model: Generator, latents: Tensor, given: GivenRoll | None = None) -> RollLogits:
-    """What a generator gives for latents [N, ...], in its own precision; where it accompanies, nothing may be given."""
-    dtype = next(model.parameters()).dtype
+    """What a generator gives for latents [N, ...], in its own precision and on its device; where it accompanies, nothing
+    may be given.
+    """
+    like = next(model.parameters())
     told = None
     if model.accompanies:
         shape = (len(latents), n_bars_of(model, latents), model.spec.steps_per_bar, model.layout.n_features)
-        told = _as_features(given, shape, model, dtype)
-    return model(latents.to(dtype), told)
+        told = _as_features(given, shape, model, like)
+    return model(latents.to(like), told)
 
 
-def _as_features(given: GivenRoll | None, shape: tuple[int, ...], model: Generator, dtype: torch.dtype) -> Given:
+def _as_features(given: GivenRoll | None, shape: tuple[int, ...], model: Generator, like: Tensor) -> Given:
     """What a generator that accompanies is told; that nothing is given is told too."""
     if given is None:
-        return Given(torch.zeros(shape, dtype=dtype), torch.zeros(shape[0], model.spec.n_tracks, dtype=torch.bool))
-    return Given(model.layout.crop(given.roll).to(dtype), given.tracks)
+        tracks = torch.zeros(shape[0], model.spec.n_tracks, dtype=torch.bool, device=like.device)
+        return Given(like.new_zeros(shape), tracks)
+    return Given(model.layout.crop(given.roll).to(like), given.tracks.to(like.device))
 
 
 def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:

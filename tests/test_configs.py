@@ -38,17 +38,21 @@ def voices(tmp_path_factory):
     return PackedDataset.open(folder / "dataset")
 
 
-@pytest.mark.parametrize("name", resources.config_names())
-def test_config_makes_a_step(name, songs, voices, tmp_path, monkeypatch):
-    """Of few phrases, for the papers' networks are large; all else is the config's."""
+def step_of(settings, dataset, folder, monkeypatch):
+    """A step of few phrases, for the papers' networks are large; all else is the config's."""
     monkeypatch.setattr(calibration, "_N_PHRASES", 2)
-    settings = load("--config", name)
     few = {"steps": 1, "batch_size": 2, "validation_samples": 2}
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
-    run = RunFolder(tmp_path)
+    run = RunFolder(folder)
     run.create()
-    assert train(settings, voices if "soprano" in settings.model.mono_tracks else songs, run)
+    assert train(settings, dataset, run)
     assert run.best.exists()
+
+
+@pytest.mark.parametrize("name", resources.config_names())
+def test_config_makes_a_step(name, songs, voices, tmp_path, monkeypatch):
+    settings = load("--config", name)
+    step_of(settings, voices if "soprano" in settings.model.mono_tracks else songs, tmp_path, monkeypatch)
 
 
 def test_resolved_config_reads_back(tmp_path):
