@@ -23,7 +23,6 @@ from torch import Tensor
 from benchmarks.cases import same_bits
 from benchmarks.music import QUICK, Sizes, logits, phrases
 from musegan import __version__, ops
-from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.ops import binarize, bits, neurons
 from musegan.ops.cleanup import _cleanup_reference
@@ -79,17 +78,13 @@ def cases(sizes: Sizes) -> Iterator[Case]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures and prints the table.
-
-    Raises:
-        UserError: no GPU, or its kernels are not loaded.
-    """
+    """Measures and prints the table; exits where there are no kernels on a GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops.cuda", description=__doc__)
     parser.add_argument("--out", type=Path, help="JSON lines")
     parser.add_argument("--quick", action="store_true", help="a trial: tiny sizes")
     arguments = parser.parse_args(argv)
     if not ops.native_status().cuda_path:
-        raise UserError(f"no CUDA kernels: {ops.native_status().cuda_reason}")
+        parser.exit(1, f"no CUDA kernels: {ops.native_status().cuda_reason}\n")
     lines = [measure(case) for case in cases(QUICK if arguments.quick else Sizes())]
     Console().print(table_of(lines))
     if arguments.out is not None:

@@ -11,7 +11,7 @@ import torch
 from benchmarks import compiling, harness
 from benchmarks.cases import Case, Rival, same_bits, same_mean
 from benchmarks.ops import __main__ as command
-from benchmarks.ops import chart, notes
+from benchmarks.ops import chart, cuda, notes
 from musegan import ops
 from tests.ops.kernels import need_native
 
@@ -209,3 +209,12 @@ def test_numpy_rivals_by_hand():
 def test_result_lines_are_json(quick_run):
     for line in (quick_run / "ops.jsonl").read_text().splitlines():
         assert json.dumps(json.loads(line)) == line
+
+
+def test_without_kernels_on_a_gpu_it_says_so(capsys):
+    if ops.native_status().cuda_path:
+        cuda.main(["--quick"])
+    else:
+        with pytest.raises(SystemExit, match="1"):
+            cuda.main(["--quick"])
+        assert "no CUDA kernels: " in capsys.readouterr().err
