@@ -35,7 +35,7 @@ from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
 from musegan.roll import Roll
 from musegan.sampling import exact, sample_packed
-from musegan.training.run_folder import RunFolder
+from musegan.training.run_folder import RunFolder, model_folder, models_by_name
 
 DEFAULT_BARS = 4
 MAX_PHRASES = 20_000
@@ -103,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musegan evaluate", description="Compare generated music with real music.")
     parser.add_argument("--real", required=True, metavar="DATASET",
                         help="data set of real music (made by `musegan prepare`), or the name of an embedded one")
-    parser.add_argument("--generated", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_MIDI",
-                        help="run or model, of which phrases are drawn; data set; or a folder or file of music")
+    parser.add_argument("--generated", required=True, type=Path, metavar="RUN_OR_MODEL_OR_MUSIC",
+                        help="run, model, or the name of one that comes with musegan, of which phrases are drawn; data "
+                             "set; or a folder or file of music")
     parser.add_argument("--train", metavar="DATASET", help="what the model was trained on, to look for copies in")
     parser.add_argument("--held-out", type=float, metavar="SHARE",
                         help="take as real the pieces of --real that training holds out with this data.validation_share, "
@@ -144,12 +145,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _model(path: Path) -> tuple[Generator | None, Config | None]:
-    """The model of a run or model folder, and the run's config; None for other things."""
+    """The model of a run, folder or name, and the run's config; None for music, which wins over a name."""
     run = RunFolder(path)
-    folder = next((f for f in (path, run.best, run.newest) if (f / "config.json").is_file()), None)
+    if run.model() is None and run.config.is_file():
+        raise UserError(f"--generated: the run {path} has no snapshot yet")
+    is_music = path.is_dir() and run.model() is None and any(path.iterdir())
+    folder = None if is_music else model_folder(path)
     if folder is None:
-        if run.config.is_file():
-            raise UserError(f"--generated: the run {path} has no snapshot yet")
         return None, None
     settings = None
     if run.config.is_file():
@@ -211,7 +213,7 @@ def _generated(arguments, model: Generator | None, real: Corpus, bar: Progress, 
             raise UserError(f"--generated: no phrases of {n_bars} bars in {path}")
         return corpus
     if not path.exists():
-        raise UserError(f"--generated: no file or folder {path}")
+        raise UserError(f"--generated: no file or folder {path}{models_by_name()}")
     task = bar.add_task("reading music", total=None)
     corpus, rejected = corpus_of_files(
         path, real.spec, n_bars, limit, seed, lambda done, total: bar.update(task, completed=done, total=total)

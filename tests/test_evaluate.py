@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from musegan import cli, evaluate
+from musegan import cli, evaluate, resources
 from musegan.config import to_yaml
 from musegan.export import write_midi
 from musegan.models import Facts, Layout, save_generator
@@ -62,6 +62,25 @@ def test_real_phrases_are_those_that_the_run_was_trained_on(run, songs_folder, s
     assert "--held-out 0.3" in capsys.readouterr().err
     assert call("--real", songs_folder, "--generated", run / "best", "--n", 20, "--out", tmp_path / "b") == 0
     assert read(tmp_path / "b")["sides"]["real"]["n_phrases"] == int((every >= 1).sum())
+
+
+def test_a_model_by_name_and_music_in_a_folder_of_that_name(run, songs, songs_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resources, "model_names", lambda: ["small"])
+    monkeypatch.setattr(resources, "model_path", lambda name: run / "best")
+    options = "--real", songs_folder, "--n", 20, "--max-phrases", 60, "--generated"
+    assert call(*options, "small", "--out", "named") == 0
+    assert call(*options, run / "best", "--out", "by path") == 0
+    named, by_path = (read(tmp_path / name) for name in ("named", "by path"))
+    assert named["sides"]["generated"].pop("source") == "small" and by_path["sides"]["generated"].pop("source")
+    assert named == by_path
+    assert cli.run(evaluate.main, [*map(str, options), "smal"]) == 1
+    assert "no file or folder smal; models that come with musegan: small" in capsys.readouterr().err
+    (tmp_path / "small").mkdir()
+    for number, phrase in enumerate(songs.roll(songs.phrase_starts(2)[:12], 2).phrases()):
+        write_midi(tmp_path / "small" / f"{number}.mid", phrase, songs.spec)
+    assert call(*options, "small", "--bars", 2, "--out", "music") == 0
+    assert read(tmp_path / "music")["sides"]["generated"]["n_phrases"] == 12
 
 
 def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, capsys):
