@@ -124,6 +124,29 @@ def test_mistakes_are_one_line(arguments, message, songs_folder, tmp_path, capsy
     assert error.startswith("musegan: error: ") and message in error
 
 
+@pytest.mark.parametrize("environment, message", [
+    ({"WORLD_SIZE": "two"}, "WORLD_SIZE in the environment, which a launcher sets, must be a whole number: got 'two'"),
+    ({"WORLD_SIZE": "2", "RANK": "first"}, "RANK in the environment, which a launcher sets, must be a whole number: got 'first'"),
+    ({"PMI_SIZE": "2", "MASTER_PORT": ""}, "MASTER_PORT in the environment, which a launcher sets, must be a whole number: got ''"),
+    ({"WORLD_SIZE": "2"}, "cannot join the 2 processes of a launcher: no `MASTER_ADDR`"),
+])
+def test_what_no_launcher_says_is_wrong_usage(environment, message, monkeypatch, capsys):
+    def missing(cpu):    # as Accelerate has it, which leaves traces of itself in the process
+        raise ValueError("no `MASTER_ADDR`")
+
+    monkeypatch.setattr("accelerate.PartialState", missing)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert train("--dry-run") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"musegan: error: {message}")
+
+
+def test_where_nothing_was_launched_a_rank_of_someone_else_does_not_matter(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "first")
+    assert train("--dry-run") == 0
+
+
 def test_unknown_key_in_a_file_names_the_nearest(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("train:\n  lerning_rate: 0.1\n")
     assert train("--config", tmp_path / "mine.yaml", "--out", tmp_path / "run") in (1, 2)
