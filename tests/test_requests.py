@@ -1,6 +1,7 @@
 """`musegan generate` for composers: pieces, changes of a sample, accompaniments, keys; and what goes with what."""
 
 import json
+import zipfile
 
 import pypianoroll
 import pytest
@@ -217,6 +218,18 @@ def test_one_version_of_each_file_of_a_folder(player, tmp_path, no_pictures, cap
     assert "2 phrases of 2 to 3 bars" in screen.out and "left out b.mid: bar 1 has 3 quarter notes in a bar" in screen.err
     made = json.loads((tmp_path / "out" / "request.json").read_text())["samples"]
     assert [(each["file"], each["bars"]) for each in made] == [("a.mid", 2), ("c.mid", 3)]
+
+
+@pytest.mark.parametrize("kind, n", [("file", requests.DEFAULT_N), ("folder", 1), ("zip", 1)])
+def test_one_version_of_the_only_file_of_a_folder(player, tmp_path, kind, n):
+    """As of one of many: what a command makes does not change with the second file."""
+    path = {"file": tmp_path / "songs" / "a.mid", "folder": tmp_path / "songs", "zip": tmp_path / "songs.zip"}[kind]
+    (tmp_path / "songs").mkdir()
+    song(tmp_path / "songs" / "a.mid", bars=2)
+    with zipfile.ZipFile(tmp_path / "songs.zip", "w") as archive:
+        archive.write(tmp_path / "songs" / "a.mid", "a.mid")
+    assert len(rolls(load_generator(player), accompany=path)) == n
+    assert len(rolls(load_generator(player), accompany=path, n=2)) == 2
 
 
 def test_a_file_of_one_unclear_track(player, tmp_path, no_pictures):
