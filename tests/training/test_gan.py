@@ -10,6 +10,7 @@ from musegan.config import Config, DataConfig, ModelConfig, TrainConfig
 from musegan.errors import UserError
 from musegan.models import load_generator
 from musegan.sampling import GivenRoll, sample
+from musegan.training import gan
 from musegan.training.gan import train
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
@@ -77,7 +78,8 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("loss", RECIPES)
-def test_every_recipe_trains_and_resumes(loss, songs, tmp_path):
+def test_every_recipe_trains_and_resumes(loss, songs, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan, "ADAPT_EVERY", 2)
     config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=dataclasses.replace(
         TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating"))
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
@@ -86,6 +88,32 @@ def test_every_recipe_trains_and_resumes(loss, songs, tmp_path):
     assert train(config, songs, parts, resume=True)
     assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
     assert any("penalty" in json.loads(line) for line in whole.metrics.open()) == (loss != "hinge")
+
+
+def test_the_memory_is_of_one_state_of_the_discriminator(songs, tmp_path, monkeypatch):
+    """What the probability adapts to are scores by the discriminator as it is after its update."""
+    monkeypatch.setattr(gan, "ADAPT_EVERY", 2)
+    scored, expected = [], []
+
+    class Watched(gan.Pair):
+        def update_generator(self, parts, seen):
+            score = lambda music: self.score(music, seen)    # noqa: E731
+            with torch.no_grad():
+                scored_now = [[score(part.music) for part in parts], [score(self.generate(part)) for part in parts]]
+            expected.append([torch.cat(each) for each in scored_now])
+            return super().update_generator(parts, seen)
+
+    def adapt(strength, training, held_out, generated):
+        scored.append((training, generated))
+        return 0.0
+
+    monkeypatch.setattr(gan, "Pair", Watched)
+    monkeypatch.setattr(gan.Strength, "adapt", adapt)
+    train(with_train(steps=4, augment_target=0.5, accumulate=2), songs, run_in(tmp_path))
+    assert len(scored) == 2
+    for of_adapt, of_update in zip(scored, expected[1::2]):
+        for a, b in zip(of_adapt, of_update):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_the_discriminator_is_updated_as_often_as_asked(songs, tmp_path):
