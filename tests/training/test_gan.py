@@ -70,7 +70,7 @@ def test_stopped_and_resumed_equals_never_stopped(songs, tmp_path):
 
 RECIPES = {
     "wasserstein": {"penalty": "gradient", "penalty_weight": 10.0, "penalty_every": 1, "discriminator_updates": 3},
-    "hinge": {"penalty": "none", "learning_rate": 2e-4},
+    "hinge": {"penalty": "none", "penalty_every": TrainConfig.penalty_every, "learning_rate": 2e-4},
     "non-saturating": {"penalty": "real", "learning_rate_halving": 4},
     "classic": {"penalty": "real", "silence_track": True, "shift_beats": True},
     "least-squares": {"penalty": "real", "augment_target": 0.5, "slope_growth": 1.5},
