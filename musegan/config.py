@@ -75,7 +75,8 @@ class ModelConfig:
     """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018; `musegan-v3` and
     `bmusegan` are the released ones at latent_size 128 and both widths 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
-    """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
+    """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid`
+    both."""
     accompaniment: bool = False
     """An encoder for given tracks, to which the others are then made."""
     latent_size: int = 64
@@ -211,7 +212,8 @@ class TrainConfig:
 
 
 TRAIN_KEYS: tuple[tuple[str, Callable[[ModelConfig, TrainConfig], bool], str], ...] = (
-    ("refine_from", lambda model, _: model.kind == "bmusegan" and model.refiner, "without model.kind bmusegan and its refiner"),
+    ("refine_from", lambda model, _: model.kind == "bmusegan" and model.refiner,
+     "without model.kind bmusegan and its refiner"),
     ("accompany_share", lambda model, _: model.accompaniment, "without model.accompaniment"),
     ("slope_growth", lambda model, _: model.kind != "bmusegan" or model.binary != "none", "with model.binary none"),
     ("max_slope", lambda _, train: train.slope_growth > 1, "with train.slope_growth 1"),
@@ -220,7 +222,8 @@ TRAIN_KEYS: tuple[tuple[str, Callable[[ModelConfig, TrainConfig], bool], str], .
     ("augment_probability", lambda _, train: _augments(train), "with transpose_range 0 and no shift_beats or silence_track"),
     ("augment_target", lambda _, train: _augments(train), "with transpose_range 0 and no shift_beats or silence_track"),
 )
-"""Keys of `train` that not every run reads, when one does, and what is said elsewhere; there, only their default is right."""
+"""Keys of `train` that not every run reads, when one does, and where one does not; there they may only have their default
+value."""
 
 
 def _augments(train: TrainConfig) -> bool:

@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"of larger sets, so many phrases are drawn (default: {MAX_PHRASES})")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
     parser.add_argument("--condition", metavar="TRACK",
-                        help="the track that was given, where the others accompany it: test whether they listen; a model that "
-                             "accompanies is given this track of the real phrases")
+                        help="the track that was given, where the others accompany it: test whether they listen; a model "
+                             "that accompanies is given this track of the real phrases")
     parser.add_argument("--released", action="store_true",
                         help="show the papers' table also as the released code computes it, faults included")
     return parser    # fmt: skip
@@ -192,9 +192,8 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, argument
         limit = None if name == "train" else arguments.max_phrases    # a copy may be of any training phrase
         corpora[name] = Corpus.of_dataset(dataset, n_bars, pieces, min_tracks, limit, arguments.seed)
         if not len(corpora[name]):
-            raise UserError(
-                f"--{name}: no phrases of {n_bars} bars in which {min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
-            )
+            sounding = f"{min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
+            raise UserError(f"--{name}: no phrases of {n_bars} bars in which {sounding}")
     return corpora
 
 
@@ -230,7 +229,8 @@ def _show(found: Evaluation, console: Console) -> None:
     comparison = found.comparison
     for name, side in found.sides.items():
         pieces = f" of {side.n_pieces:,} pieces" if side.n_pieces < side.n_phrases else ""
-        console.print(f"[bold]{name}[/]: {side.n_phrases:,} phrases of {found.n_bars} bars{pieces}, {escape(side.source)}", highlight=False)
+        phrases = f"{side.n_phrases:,} phrases of {found.n_bars} bars{pieces}"
+        console.print(f"[bold]{name}[/]: {phrases}, {escape(side.source)}", highlight=False)
     for warning in found.warnings:
         console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     console.print(_distance_table(comparison))
@@ -243,7 +243,8 @@ def _show(found: Evaluation, console: Console) -> None:
         console.print(line, highlight=False)
     found_off = giveaways(comparison)
     if found_off:
-        console.print("[bold]What tells it from the data most[/] (times the difference that two halves of the data stay within)")
+        console.print("[bold]What tells it from the data most[/] "
+                      "(times the difference that two halves of the data stay within)")
         for row in found_off[:N_GIVEAWAYS]:
             unit = f" {row.unit}" if row.unit not in ("", "share") else ""
             replay = f" (training phrases themselves: {replayed(row):.1f} x)" if replayed(row) else ""
@@ -343,7 +344,8 @@ def _condition_lines(found: Evaluation) -> list[str]:
         lines.append(f"[bold]Given track[/] with its own / another phrase's accompaniment, {name}: {', '.join(parts)}")
         if math.isfinite(test.changed):
             lines.append(
-                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of their note starts"
+                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of "
+                "their note starts"
             )
     return lines
 

@@ -132,7 +132,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _request(arguments: argparse.Namespace) -> Request:
     same = (
-        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given", "as_track",
+        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given",
+        "as_track",
     )    # fmt: skip
     decoding = Decoding(
         arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,

@@ -121,6 +121,7 @@ def test_a_key_that_means_nothing_to_a_kind_is_a_mistake():
     with pytest.raises(UserError, match="model.own_bar_share means nothing to model.kind musegan"):
         load("--model.kind=musegan", "--model.own_bar_share=0.5")
     for kind in ("musegan-v3", "bmusegan"):
-        with pytest.raises(UserError, match=f"model.discriminator_width must be a multiple of 32 for model.kind {kind}: got 100"):
+        with pytest.raises(UserError,
+                           match=f"model.discriminator_width must be a multiple of 32 for model.kind {kind}: got 100"):
             load(f"--model.kind={kind}", "--model.discriminator_width=100")
     assert load("--model.kind=musegan", "--model.latent_size=32").model == ModelConfig("musegan", latent_size=32)

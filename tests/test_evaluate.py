@@ -44,7 +44,8 @@ def test_a_run_against_held_out_pieces(run, songs_folder, tmp_path, capsys):
     options = "--real", songs_folder, "--generated", run, "--held-out", 0.3, "--n", 40, "--condition", "bass", "--released"
     assert call(*options, "--out", tmp_path / "a") == 0
     screen = capsys.readouterr().out
-    for text in ("DIST", "empty bars", "tonal distance", "QN bass", "Nearest training phrase", "Given track", "evaluation.html"):
+    for text in ("DIST", "empty bars", "tonal distance", "QN bass", "Nearest training phrase", "Given track",
+                 "evaluation.html"):
         assert text in screen, text
     found = read(tmp_path / "a")
     assert found["n_bars"] == TINY.data.n_bars and found["sides"]["generated"]["n_phrases"] == 40
@@ -92,7 +93,8 @@ def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, cap
         for skip in generator.encoder.skips:
             skip.weight *= 8    # listens, though untrained
     save_generator(generator, tmp_path / "model")
-    options = "--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60, "--condition", "bass"
+    options = ("--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60,
+               "--condition", "bass")
     assert call(*options, "--out", tmp_path / "a") == 0
     found = read(tmp_path / "a")["condition"]
     assert found["real"]["changed"] is None and found["generated"]["changed"] > 0.9 and 0 < found["generated"]["change"] < 1

@@ -68,7 +68,12 @@ def same(a, b):
 @pytest.mark.parametrize("change", [{"reroll": "guitar"}, {"vary": 0.8}])
 def test_versions_of_a_piece_keep_its_form(change, monkeypatch):
     seen = []
-    monkeypatch.setattr(requests, "render", lambda model, z, *arguments: seen.append(z) or sampling.render(model, z, *arguments))
+
+    def render(model, z, *arguments):
+        seen.append(z)
+        return sampling.render(model, z, *arguments)
+
+    monkeypatch.setattr(requests, "render", render)
     first, second = rolls(untrained(), n=2, bars=9, form="ABA", **change)
     (z,) = seen    # [2, rows, 2, 9, Z]
     assert torch.equal(z[:, :, :, :3], z[:, :, :, 6:]) and not torch.equal(z[:, :, :, :3], z[:, :, :, 3:6])
@@ -95,7 +100,8 @@ def test_variations_move_away_as_far_as_they_are_told():
     generator = untrained()
     (original,) = rolls(generator, n=1, sample=2)
     assert same(rolls(generator, n=1, sample=2, vary=0.0)[0], original)
-    near, far = (sum(int((made.frame ^ original.frame).sum()) for made in rolls(generator, n=6, sample=2, vary=amount)) for amount in (0.1, 1.0))
+    near, far = (sum(int((made.frame ^ original.frame).sum()) for made in rolls(generator, n=6, sample=2, vary=amount))
+                 for amount in (0.1, 1.0))
     assert 0 < near < far
 
 
@@ -142,7 +148,8 @@ def test_truncation_makes_phrases_alike():
 
 
 def test_files_of_a_piece_in_a_key(model, tmp_path, capsys):
-    options = "--model", model, "--bars", 8, "--form", "AB", "--key", "F#m", "--in-scale", "--n", 1, "--out", tmp_path, "--max-pitches", "piano=2"
+    options = ("--model", model, "--bars", 8, "--form", "AB", "--key", "F#m", "--in-scale", "--n", 1, "--out", tmp_path,
+               "--max-pitches", "piano=2")
     assert generate(*options) == 0
     assert "1 phrase of 8 bars at 115 bpm" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -204,7 +211,8 @@ def test_silence_before_the_first_note_and_changes_of_tempo_stay(player, tmp_pat
     (bass,) = (track for track in score.tracks if track.name == "bass")
     assert [note.time / 480 for note in bass.notes] == [9, 18]
     assert min(note.time for track in score.tracks for note in track.notes) >= 8 * 480
-    assert generate("--model", player, "--accompany", tmp_path / "a.mid", "--n", 1, "--tempo", 80, "--out", tmp_path / "b") == 0
+    assert generate("--model", player, "--accompany", tmp_path / "a.mid", "--n", 1, "--tempo", 80, "--out",
+                    tmp_path / "b") == 0
     assert [round(tempo.qpm) for tempo in symusic.Score(tmp_path / "b" / "sample-000.mid").tempos] == [80]
 
 

@@ -63,7 +63,8 @@ def test_stopped_and_resumed_equals_never_stopped(songs, tmp_path):
     assert train(TINY, songs, parts, resume=True)
     assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
     for name in ("best", "newest"):
-        assert (whole.path / name / "model.safetensors").read_bytes() == (parts.path / name / "model.safetensors").read_bytes()
+        one, other = ((run.path / name / "model.safetensors").read_bytes() for run in (whole, parts))
+        assert one == other
     assert [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in whole.metrics.open()] == [
         {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in parts.metrics.open()]
 
@@ -80,8 +81,8 @@ RECIPES = {
 @pytest.mark.parametrize("loss", RECIPES)
 def test_every_recipe_trains_and_resumes(loss, songs, tmp_path, monkeypatch):
     monkeypatch.setattr(gan, "ADAPT_EVERY", 2)
-    config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=dataclasses.replace(
-        TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating"))
+    model = dataclasses.replace(TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating")
+    config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=model)
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     assert train(config, songs, whole)
     assert not train(config, songs, parts, stop_requested=after(4))
@@ -127,7 +128,8 @@ def test_the_discriminator_is_updated_as_often_as_asked(songs, tmp_path):
 
 
 def test_schedules(songs, tmp_path):
-    config = with_train(steps=12, batch_size=64, learning_rate=1e-3, learning_rate_halving=5, slope_growth=1.5, max_slope=10.0)
+    config = with_train(steps=12, batch_size=64, learning_rate=1e-3, learning_rate_halving=5, slope_growth=1.5,
+                        max_slope=10.0)
     run = run_in(tmp_path)
     train(config, songs, run)
     state = run.load_checkpoint()
@@ -278,7 +280,12 @@ def test_damaged_lines_of_the_log_are_dropped(tmp_path):
         assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"hello", lambda content: content.replace(b"generator", b"generatol")])
+@pytest.mark.parametrize("damage", [
+    lambda content: content[: len(content) // 2],
+    lambda content: b"",
+    lambda content: b"hello",
+    lambda content: content.replace(b"generator", b"generatol"),
+])
 def test_a_damaged_checkpoint_is_an_error(songs, tmp_path, damage):
     run = run_in(tmp_path)
     train(with_train(steps=1), songs, run)
