@@ -60,7 +60,7 @@ def run(command: Command, argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", code=130)
     except UserError as err:
-        return _fail(one_line(err, max_length=1000), code=1)
+        return _fail(one_line(err, max_length=1000), code=err.exit_code)
     except OSError as err:
         if err.filename is None:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -74,7 +75,8 @@ class ModelConfig:
     """Architecture: `compact` is made for small machines, `musegan` is that of Dong et al. 2018; `musegan-v3` and
     `bmusegan` are the released ones at latent_size 128 and both widths 512."""
     variant: Literal["composer", "jamming", "hybrid"] = "hybrid"
-    """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid` both."""
+    """Whose the latents are: `composer` has some that all tracks share, `jamming` some of each track's own, `hybrid`
+    both."""
     accompaniment: bool = False
     """An encoder for given tracks, to which the others are then made."""
     latent_size: int = 64
@@ -209,6 +211,25 @@ class TrainConfig:
                 raise UserError(f"train.{name} must lie in [0, 1]: got {getattr(self, name)}")
 
 
+TRAIN_KEYS: tuple[tuple[str, Callable[[ModelConfig, TrainConfig], bool], str], ...] = (
+    ("refine_from", lambda model, _: model.kind == "bmusegan" and model.refiner,
+     "without model.kind bmusegan and its refiner"),
+    ("accompany_share", lambda model, _: model.accompaniment, "without model.accompaniment"),
+    ("slope_growth", lambda model, _: model.kind != "bmusegan" or model.binary != "none", "with model.binary none"),
+    ("max_slope", lambda _, train: train.slope_growth > 1, "with train.slope_growth 1"),
+    ("penalty_weight", lambda _, train: train.penalty != "none", "with train.penalty none"),
+    ("penalty_every", lambda _, train: train.penalty != "none", "with train.penalty none"),
+    ("augment_probability", lambda _, train: _augments(train), "with transpose_range 0 and no shift_beats or silence_track"),
+    ("augment_target", lambda _, train: _augments(train), "with transpose_range 0 and no shift_beats or silence_track"),
+)
+"""Keys of `train` that not every run reads, when one does, and where one does not; there they may only have their default
+value."""
+
+
+def _augments(train: TrainConfig) -> bool:
+    return train.transpose_range > 0 or train.shift_beats or train.silence_track
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that decides a run."""
@@ -218,8 +239,10 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self):
-        if self.train.refine_from and not (self.model.kind == "bmusegan" and self.model.refiner):
-            raise UserError("train.refine_from means nothing without model.kind bmusegan and its refiner: leave it out")
+        defaults = {each.name: each.default for each in dataclasses.fields(TrainConfig)}
+        for name, means_something, where in TRAIN_KEYS:
+            if getattr(self.train, name) != defaults[name] and not means_something(self.model, self.train):
+                raise UserError(f"train.{name} means nothing {where}: leave it out, or at {defaults[name]}")
 
 
 def _check(config, name: str, at_least: int) -> None:

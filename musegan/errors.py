@@ -1,4 +1,4 @@
-"""The one exception that a command turns into a single line."""
+"""The exceptions that a command turns into a single line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ class UserError(ValueError):
     `musegan: error: <message>` and end with exit code 1. It is a `ValueError`, because that is what
     a caller from Python expects of a bad value.
     """
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A command was called or launched wrongly, whatever it was told to do: exit code 2."""
+
+    exit_code = 2
 
 
 def one_line(err: BaseException, max_length: int = 300) -> str:

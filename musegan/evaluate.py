@@ -35,7 +35,7 @@ from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
 from musegan.roll import Roll
 from musegan.sampling import exact, sample_packed
-from musegan.training.run_folder import RunFolder
+from musegan.training.run_folder import RunFolder, model_folder, models_by_name
 
 DEFAULT_BARS = 4
 MAX_PHRASES = 20_000
@@ -103,8 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musegan evaluate", description="Compare generated music with real music.")
     parser.add_argument("--real", required=True, metavar="DATASET",
                         help="data set of real music (made by `musegan prepare`), or the name of an embedded one")
-    parser.add_argument("--generated", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_MIDI",
-                        help="run or model, of which phrases are drawn; data set; or a folder or file of music")
+    parser.add_argument("--generated", required=True, type=Path, metavar="RUN_OR_MODEL_OR_MUSIC",
+                        help="run, model, or the name of one that comes with musegan, of which phrases are drawn; data "
+                             "set; or a folder or file of music")
     parser.add_argument("--train", metavar="DATASET", help="what the model was trained on, to look for copies in")
     parser.add_argument("--held-out", type=float, metavar="SHARE",
                         help="take as real the pieces of --real that training holds out with this data.validation_share, "
@@ -121,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"of larger sets, so many phrases are drawn (default: {MAX_PHRASES})")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default: 0)")
     parser.add_argument("--condition", metavar="TRACK",
-                        help="the track that was given, where the others accompany it: test whether they listen; a model that "
-                             "accompanies is given this track of the real phrases")
+                        help="the track that was given, where the others accompany it: test whether they listen; a model "
+                             "that accompanies is given this track of the real phrases")
     parser.add_argument("--released", action="store_true",
                         help="show the papers' table also as the released code computes it, faults included")
     return parser    # fmt: skip
@@ -144,12 +145,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _model(path: Path) -> tuple[Generator | None, Config | None]:
-    """The model of a run or model folder, and the run's config; None for other things."""
+    """The model of a run, folder or name, and the run's config; None for music, which wins over a name."""
     run = RunFolder(path)
-    folder = next((f for f in (path, run.best, run.newest) if (f / "config.json").is_file()), None)
+    if run.model() is None and run.config.is_file():
+        raise UserError(f"--generated: the run {path} has no snapshot yet")
+    is_music = path.is_dir() and run.model() is None and any(path.iterdir())
+    folder = None if is_music else model_folder(path)
     if folder is None:
-        if run.config.is_file():
-            raise UserError(f"--generated: the run {path} has no snapshot yet")
         return None, None
     settings = None
     if run.config.is_file():
@@ -190,9 +192,8 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, argument
         limit = None if name == "train" else arguments.max_phrases    # a copy may be of any training phrase
         corpora[name] = Corpus.of_dataset(dataset, n_bars, pieces, min_tracks, limit, arguments.seed)
         if not len(corpora[name]):
-            raise UserError(
-                f"--{name}: no phrases of {n_bars} bars in which {min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
-            )
+            sounding = f"{min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
+            raise UserError(f"--{name}: no phrases of {n_bars} bars in which {sounding}")
     return corpora
 
 
@@ -211,7 +212,7 @@ def _generated(arguments, model: Generator | None, real: Corpus, bar: Progress, 
             raise UserError(f"--generated: no phrases of {n_bars} bars in {path}")
         return corpus
     if not path.exists():
-        raise UserError(f"--generated: no file or folder {path}")
+        raise UserError(f"--generated: no file or folder {path}{models_by_name()}")
     task = bar.add_task("reading music", total=None)
     corpus, rejected = corpus_of_files(
         path, real.spec, n_bars, limit, seed, lambda done, total: bar.update(task, completed=done, total=total)
@@ -228,7 +229,8 @@ def _show(found: Evaluation, console: Console) -> None:
     comparison = found.comparison
     for name, side in found.sides.items():
         pieces = f" of {side.n_pieces:,} pieces" if side.n_pieces < side.n_phrases else ""
-        console.print(f"[bold]{name}[/]: {side.n_phrases:,} phrases of {found.n_bars} bars{pieces}, {escape(side.source)}", highlight=False)
+        phrases = f"{side.n_phrases:,} phrases of {found.n_bars} bars{pieces}"
+        console.print(f"[bold]{name}[/]: {phrases}, {escape(side.source)}", highlight=False)
     for warning in found.warnings:
         console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     console.print(_distance_table(comparison))
@@ -241,7 +243,8 @@ def _show(found: Evaluation, console: Console) -> None:
         console.print(line, highlight=False)
     found_off = giveaways(comparison)
     if found_off:
-        console.print("[bold]What tells it from the data most[/] (times the difference that two halves of the data stay within)")
+        console.print("[bold]What tells it from the data most[/] "
+                      "(times the difference that two halves of the data stay within)")
         for row in found_off[:N_GIVEAWAYS]:
             unit = f" {row.unit}" if row.unit not in ("", "share") else ""
             replay = f" (training phrases themselves: {replayed(row):.1f} x)" if replayed(row) else ""
@@ -341,7 +344,8 @@ def _condition_lines(found: Evaluation) -> list[str]:
         lines.append(f"[bold]Given track[/] with its own / another phrase's accompaniment, {name}: {', '.join(parts)}")
         if math.isfinite(test.changed):
             lines.append(
-                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of their note starts"
+                f"Given another phrase's track, {test.changed:.0%} of the accompaniments change, by {test.change:.0%} of "
+                "their note starts"
             )
     return lines
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from musegan import __version__, cli, resources
+from musegan import __version__, cli
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import check_sound, write_midi, write_npz, write_png, write_wav
@@ -24,7 +24,7 @@ from musegan.keys import Key
 from musegan.models import Generator, load_generator
 from musegan.requests import DEFAULT_N, Made, Request, count, make
 from musegan.roll import Roll
-from musegan.training.run_folder import RunFolder
+from musegan.training.run_folder import model_folder, models_by_name
 
 _N_SHOWN = 8    # phrases in the picture and the table
 _N_STEPS_SHOWN = 24    # of an interpolation
@@ -132,7 +132,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _request(arguments: argparse.Namespace) -> Request:
     same = (
-        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given", "as_track",
+        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given",
+        "as_track",
     )    # fmt: skip
     decoding = Decoding(
         arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,
@@ -191,15 +192,10 @@ def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made:
 
 
 def _model_folder(path: Path) -> Path:
-    run, names = RunFolder(path), resources.model_names()
-    for folder in (path, run.best, run.newest):
-        if (folder / "config.json").exists():
-            return folder
-    if str(path) in names:
-        return resources.model_path(str(path))
+    if folder := model_folder(path):
+        return folder
     if not path.is_dir():
-        there = f"; models that come with musegan: {', '.join(names)}" if names else ""
-        raise UserError(f"--model: no folder {path}{there}")
+        raise UserError(f"--model: no folder {path}{models_by_name()}")
     raise UserError(f"--model: {path} holds neither a model (config.json, model.safetensors) nor a run with a snapshot")
 
 

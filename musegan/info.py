@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def facts() -> dict:
-    """Versions by package, commit of a source tree, models that come with the package, how the native library was loaded, and the kernel of each op on each device."""
+    """Versions by package, commit of a source tree, models that come with the package, how the native library was
+    loaded, and the kernel of each op on each device."""
     versions = {"musegan": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -274,7 +274,8 @@ def _show_song(facts: dict[str, Any], console: Console) -> None:
     for track in facts["tracks"]:
         table.add_row(*_track_row(track))
     console.print(table)
-    console.print("at once: most notes that sound together. off 4, off 12: notes over 1/8 step from 4 or 12 steps a quarter note.")
+    console.print("at once: most notes that sound together. "
+                  "off 4, off 12: notes over 1/8 step from 4 or 12 steps a quarter note.")
     if "events" in facts:
         _show_events(facts, console)
 

@@ -129,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         "--beats",
         default="",
         metavar="NAME",
-        help="beat annotation beside each MIDI file, such as beat_midi.txt or {stem}.beats: its notes are put on those beats",
+        help="beat annotation beside each MIDI file, such as beat_midi.txt or {stem}.beats: its notes are put on those "
+        "beats",
     )
     bars.add_argument("--ignore-signatures", action="store_true", help="count bars from the start, whatever the files say")
     bars.add_argument("--no-regrid", action="store_true", help="leave MIDI files on a grid that does not fit their notes")

@@ -195,7 +195,8 @@ def _made(model: Generator, request: Request, z: Tensor, seed: int, numbers: lis
 def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Made]:
     sources = find_sources([request.accompany])
     is_one = len(sources) == 1
-    n, n_used = request.n or (DEFAULT_N if is_one else 1), 0
+    is_file = is_one and not request.accompany.is_dir() and not sources[0].entry    # not the only one of a folder or zip
+    n, n_used = request.n or (DEFAULT_N if is_file else 1), 0
     for source in sources:
         try:
             pieces = list(read_pieces(source, model.spec, request.as_track))

@@ -8,7 +8,8 @@ from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.evaluation import comparison, originality
 
-SONGS = ("phase1-e1m1", "phase1-e1m4", "phase1-e2m3", "phase1-e2m5", "phase1-e3m3", "phase2-adrian", "phase2-countd", "phase2-evil")
+SONGS = ("phase1-e1m1", "phase1-e1m4", "phase1-e2m3", "phase1-e2m5", "phase1-e3m3", "phase2-adrian", "phase2-countd",
+         "phase2-evil")
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,8 @@ def test_the_same_again_and_otherwise_to_another_track(is_fixed):
     assert not torch.equal(other[:, 1], made[:, 1])
     assert not torch.equal(accompany(model, roll, BASS, 4, decoding=DRAWN).frame[:, 1], made[:, 1])
     silent = Roll(*(plane * torch.tensor([0, 0, 1]).bool()[:, None, None, None] for plane in roll))
-    assert torch.equal(accompany(model, silent, BASS, 3, decoding=DRAWN).frame[:, 1], made[:, 1])    # what is not given does not count
+    assert torch.equal(accompany(model, silent, BASS, 3, decoding=DRAWN).frame[:, 1],
+                       made[:, 1])    # what is not given does not count
 
 
 def test_the_key_follows_what_is_given():
@@ -110,12 +111,14 @@ def test_only_the_scale():
 
 def test_the_condition_test_asks_an_accompanist():
     roll, model = tune(n=20), player()
-    test = condition_test(roll, SPEC, 2, lambda given: accompany(model, given, BASS, 0, decoding=DRAWN, in_training_key=True))
+    test = condition_test(roll, SPEC, 2,
+                          lambda given: accompany(model, given, BASS, 0, decoding=DRAWN, in_training_key=True))
     assert test.changed == 1.0 and 0 < test.change < 1
     with torch.no_grad():
         for skip in model.encoder.skips:
             skip.weight.zero_()
-    deaf = condition_test(roll, SPEC, 2, lambda given: accompany(model, given, BASS, 0, decoding=DRAWN, in_training_key=True))
+    deaf = condition_test(roll, SPEC, 2,
+                          lambda given: accompany(model, given, BASS, 0, decoding=DRAWN, in_training_key=True))
     assert deaf.changed == deaf.change == 0.0
 
 

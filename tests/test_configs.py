@@ -81,6 +81,31 @@ def test_a_value_of_the_wrong_type_is_told_in_plain_words(option, message):
         load(option)
 
 
+WITHOUT_MEANING = {    # for each key of the table, what makes it mean nothing, and what something
+    "refine_from=5": ("--model.kind=compact", "--model.kind=bmusegan"),
+    "accompany_share=0.3": ("--model.kind=compact", "--model.accompaniment=true"),
+    "slope_growth=1.1": ("--model.kind=bmusegan --model.binary=none", "--model.kind=bmusegan"),
+    "max_slope=5": ("--train.slope_growth=1", "--train.slope_growth=1.1"),
+    "penalty_weight=10": ("--train.penalty=none", "--train.penalty=gradient"),
+    "penalty_every=1": ("--train.penalty=none", "--train.penalty=real"),
+    "augment_probability=0.5": ("--train.transpose_range=0", "--train.transpose_range=0 --train.shift_beats=true"),
+    "augment_target=0.5": ("--train.transpose_range=0", "--train.transpose_range=0 --train.silence_track=true"),
+}
+
+
+@pytest.mark.parametrize("option", WITHOUT_MEANING)
+def test_a_key_that_means_nothing_beside_others_is_a_mistake(option):
+    (name, value), (nothing, something) = option.split("="), WITHOUT_MEANING[option]
+    with pytest.raises(UserError, match=rf"^train\.{name} means nothing with.*: leave it out, or at \d"):
+        load(*nothing.split(), f"--train.{option}")
+    assert getattr(load(*something.split(), f"--train.{option}").train, name) == float(value)
+    load(*nothing.split(), f"--train.{name}={getattr(config.TrainConfig(), name)}")
+
+
+def test_each_key_of_the_table_is_tried():
+    assert [option.split("=")[0] for option in WITHOUT_MEANING] == [name for name, *_ in config.TRAIN_KEYS]
+
+
 @pytest.mark.parametrize("kind", KIND_KEYS)
 def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     read = set()
@@ -100,6 +125,7 @@ def test_a_key_that_means_nothing_to_a_kind_is_a_mistake():
     with pytest.raises(UserError, match="model.own_bar_share means nothing to model.kind musegan"):
         load("--model.kind=musegan", "--model.own_bar_share=0.5")
     for kind in ("musegan-v3", "bmusegan"):
-        with pytest.raises(UserError, match=f"model.discriminator_width must be a multiple of 32 for model.kind {kind}: got 100"):
+        with pytest.raises(UserError,
+                           match=f"model.discriminator_width must be a multiple of 32 for model.kind {kind}: got 100"):
             load(f"--model.kind={kind}", "--model.discriminator_width=100")
     assert load("--model.kind=musegan", "--model.latent_size=32").model == ModelConfig("musegan", latent_size=32)

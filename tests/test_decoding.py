@@ -24,7 +24,8 @@ def test_density_multiplies_what_sounds(generator):
     counts = torch.stack([frame.sum((0, 2, 3, 4)) for frame in frames]).double()    # [factors, K]
     assert (counts[1:, :2] > counts[:-1, :2]).all()
     for less, more in zip(frames, frames[1:]):
-        assert not (less & ~more)[:, :2].any()    # nothing falls silent; a note may end where the likeliest pitch changes in bass
+        # Nothing falls silent; a note may end where the likeliest pitch changes in bass
+        assert not (less & ~more)[:, :2].any()
     ratio = counts[:, :2] / counts[2, :2]
     assert torch.allclose(ratio, torch.tensor(FACTORS).double()[:, None].expand(-1, 2), rtol=0.25)
     assert counts[-1, 2] <= 40 * 2 * 16    # one note at a time, whatever the density

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from musegan import cli, evaluate
+from musegan import cli, evaluate, resources
 from musegan.config import to_yaml
 from musegan.export import write_midi
 from musegan.models import Facts, Layout, save_generator
@@ -44,7 +44,8 @@ def test_a_run_against_held_out_pieces(run, songs_folder, tmp_path, capsys):
     options = "--real", songs_folder, "--generated", run, "--held-out", 0.3, "--n", 40, "--condition", "bass", "--released"
     assert call(*options, "--out", tmp_path / "a") == 0
     screen = capsys.readouterr().out
-    for text in ("DIST", "empty bars", "tonal distance", "QN bass", "Nearest training phrase", "Given track", "evaluation.html"):
+    for text in ("DIST", "empty bars", "tonal distance", "QN bass", "Nearest training phrase", "Given track",
+                 "evaluation.html"):
         assert text in screen, text
     found = read(tmp_path / "a")
     assert found["n_bars"] == TINY.data.n_bars and found["sides"]["generated"]["n_phrases"] == 40
@@ -64,6 +65,25 @@ def test_real_phrases_are_those_that_the_run_was_trained_on(run, songs_folder, s
     assert read(tmp_path / "b")["sides"]["real"]["n_phrases"] == int((every >= 1).sum())
 
 
+def test_a_model_by_name_and_music_in_a_folder_of_that_name(run, songs, songs_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resources, "model_names", lambda: ["small"])
+    monkeypatch.setattr(resources, "model_path", lambda name: run / "best")
+    options = "--real", songs_folder, "--n", 20, "--max-phrases", 60, "--generated"
+    assert call(*options, "small", "--out", "named") == 0
+    assert call(*options, run / "best", "--out", "by path") == 0
+    named, by_path = (read(tmp_path / name) for name in ("named", "by path"))
+    assert named["sides"]["generated"].pop("source") == "small" and by_path["sides"]["generated"].pop("source")
+    assert named == by_path
+    assert cli.run(evaluate.main, [*map(str, options), "smal"]) == 1
+    assert "no file or folder smal; models that come with musegan: small" in capsys.readouterr().err
+    (tmp_path / "small").mkdir()
+    for number, phrase in enumerate(songs.roll(songs.phrase_starts(2)[:12], 2).phrases()):
+        write_midi(tmp_path / "small" / f"{number}.mid", phrase, songs.spec)
+    assert call(*options, "small", "--bars", 2, "--out", "music") == 0
+    assert read(tmp_path / "music")["sides"]["generated"]["n_phrases"] == 12
+
+
 def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, capsys):
     counts = songs.roll(songs.phrase_starts(2)[::10], 2).frame.sum((0, 2, 3))
     layout = Layout.fit(counts, songs.spec)
@@ -73,7 +93,8 @@ def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, cap
         for skip in generator.encoder.skips:
             skip.weight *= 8    # listens, though untrained
     save_generator(generator, tmp_path / "model")
-    options = "--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60, "--condition", "bass"
+    options = ("--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60,
+               "--condition", "bass")
     assert call(*options, "--out", tmp_path / "a") == 0
     found = read(tmp_path / "a")["condition"]
     assert found["real"]["changed"] is None and found["generated"]["changed"] > 0.9 and 0 < found["generated"]["change"] < 1

@@ -37,9 +37,11 @@ def generate(*arguments):
 
 
 def test_files_of_a_request(run, songs, tmp_path):
-    assert generate("--model", run.path, "--n", 2, "--seed", 7, "--out", tmp_path, "--tempo", 97, "--sampling", "bernoulli", "--wav") == 0
+    assert generate("--model", run.path, "--n", 2, "--seed", 7, "--out", tmp_path, "--tempo", 97, "--sampling",
+                    "bernoulli", "--wav") == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        *(f"sample-00{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png", "request.json"}
+        *(f"sample-00{i}.{ending}" for i in range(2) for ending in ("mid", "npz", "png", "wav")), "samples.png",
+        "request.json"}
     score = symusic.Score(tmp_path / "sample-000.mid")
     assert score.tempos[0].qpm == pytest.approx(97, abs=0.01)
     assert (score.time_signatures[0].numerator, score.time_signatures[0].denominator) == (4, 4)
@@ -47,7 +49,8 @@ def test_files_of_a_request(run, songs, tmp_path):
     sounding = [track for k, track in enumerate(songs.spec.tracks) if roll.frame[k].any()]
     assert [(track.name, track.program, track.is_drum) for track in score.tracks] == [
         (track.name, track.program, track.is_drum) for track in sounding]
-    onsets = sum(len(instrument.notes) for instrument in pretty_midi.PrettyMIDI(str(tmp_path / "sample-000.mid")).instruments)
+    onsets = sum(len(instrument.notes)
+                 for instrument in pretty_midi.PrettyMIDI(str(tmp_path / "sample-000.mid")).instruments)
     assert onsets == sum(len(track.notes) for track in score.tracks) > 0
     assert pypianoroll.load(tmp_path / "sample-000.npz").tempo[0] == pytest.approx(97)
     with wave.open(str(tmp_path / "sample-000.wav")) as audio:
@@ -59,7 +62,8 @@ def test_files_of_a_request(run, songs, tmp_path):
 def test_same_seed_same_bytes_on_either_backend(run, tmp_path, sampling):
     for native in ("off", "require"):
         subprocess.run(
-            [sys.executable, "-m", "musegan.generate", "--model", run.path, "--seed", "5", "--n", "3", "--sampling", sampling,
+            [sys.executable, "-m", "musegan.generate", "--model", run.path, "--seed", "5", "--n", "3", "--sampling",
+             sampling,
              "--out", tmp_path / native], check=True, env={**os.environ, "MUSEGAN_NATIVE": native})
     files = sorted(path.name for path in (tmp_path / "off").glob("*.mid"))
     assert len(files) == 3
@@ -118,13 +122,16 @@ def weight(name, value):
 @pytest.mark.parametrize("name, change, message", [
     ("model.safetensors", lambda content: content[:500], "model.safetensors is damaged or does not fit its config"),
     ("model.safetensors", lambda content: b"\xff" * 100, "model.safetensors is damaged or does not fit its config"),
-    ("config.json", lambda content: content.replace(b'"width": 16', b'"width": 24'), "model.safetensors is damaged or does not fit"),
+    ("config.json", lambda content: content.replace(b'"width": 16', b'"width": 24'),
+     "model.safetensors is damaged or does not fit"),
     ("config.json", lambda content: b"not json", "cannot read"),
     ("config.json", lambda content: content.replace(b'"compact"', b'"enormous"'), "unknown kind of model 'enormous'"),
     ("config.json", lambda content: content.replace(b'"n_pitches": 84', b'"n_pitches": 20'), "cannot read"),
-    ("config.json", lambda content: content.replace(b'"n_bars": 2', b'"n_bars": -3'), "n_bars must be a whole number above 0"),
+    ("config.json", lambda content: content.replace(b'"n_bars": 2', b'"n_bars": -3'),
+     "n_bars must be a whole number above 0"),
     ("config.json", lambda content: content.replace(b'"own_bar_share": 0.35', b'"own_bar_share": "x"'), "must be a number"),
-    ("config.json", lambda content: re.sub(rb'"key_shifts": \[[^]]*', b'"key_shifts": [-1', content), "key_shifts must be 12 counts"),
+    ("config.json", lambda content: re.sub(rb'"key_shifts": \[[^]]*', b'"key_shifts": [-1', content),
+     "key_shifts must be 12 counts"),
     ("config.json", lambda content: content.replace(b'"name": "bass"', b'"name": 5'), "name must be text"),
     ("config.json", lambda content: b"[]", "cannot read"),
     ("config.json", lambda content: b"null", "cannot read"),

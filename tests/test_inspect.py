@@ -180,7 +180,8 @@ def test_wrong_usage(arguments, tune, tmp_path, capsys):
 
 def test_it_is_a_module_too_and_hides_no_other(tune):
     """`inspect` of the standard library is another module, wherever the command runs from."""
-    done = subprocess.run([sys.executable, "-m", "musegan.inspect", tune, "--json"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "musegan.inspect", tune, "--json"], capture_output=True, text=True,
+                          check=True)
     assert json.loads(done.stdout)["n_notes"] == 14
 
 

@@ -11,7 +11,8 @@ from musegan.data.tracks import load_preset
 
 ROOT = Path(__file__).parent.parent
 # So that a run ends in seconds; everything else is as the README has it.
-SHORT = "--train.steps 2 --train.batch_size 4 --train.validation_samples 8 --data.n_bars 2 --model.generator_width 16".split()
+SHORT = ("--train.steps 2 --train.batch_size 4 --train.validation_samples 8 --data.n_bars 2 "
+         "--model.generator_width 16").split()
 
 
 def blocks(language, readme="README.md"):

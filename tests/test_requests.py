@@ -1,6 +1,7 @@
 """`musegan generate` for composers: pieces, changes of a sample, accompaniments, keys; and what goes with what."""
 
 import json
+import zipfile
 
 import pypianoroll
 import pytest
@@ -67,7 +68,12 @@ def same(a, b):
 @pytest.mark.parametrize("change", [{"reroll": "guitar"}, {"vary": 0.8}])
 def test_versions_of_a_piece_keep_its_form(change, monkeypatch):
     seen = []
-    monkeypatch.setattr(requests, "render", lambda model, z, *arguments: seen.append(z) or sampling.render(model, z, *arguments))
+
+    def render(model, z, *arguments):
+        seen.append(z)
+        return sampling.render(model, z, *arguments)
+
+    monkeypatch.setattr(requests, "render", render)
     first, second = rolls(untrained(), n=2, bars=9, form="ABA", **change)
     (z,) = seen    # [2, rows, 2, 9, Z]
     assert torch.equal(z[:, :, :, :3], z[:, :, :, 6:]) and not torch.equal(z[:, :, :, :3], z[:, :, :, 3:6])
@@ -94,7 +100,8 @@ def test_variations_move_away_as_far_as_they_are_told():
     generator = untrained()
     (original,) = rolls(generator, n=1, sample=2)
     assert same(rolls(generator, n=1, sample=2, vary=0.0)[0], original)
-    near, far = (sum(int((made.frame ^ original.frame).sum()) for made in rolls(generator, n=6, sample=2, vary=amount)) for amount in (0.1, 1.0))
+    near, far = (sum(int((made.frame ^ original.frame).sum()) for made in rolls(generator, n=6, sample=2, vary=amount))
+                 for amount in (0.1, 1.0))
     assert 0 < near < far
 
 
@@ -141,7 +148,8 @@ def test_truncation_makes_phrases_alike():
 
 
 def test_files_of_a_piece_in_a_key(model, tmp_path, capsys):
-    options = "--model", model, "--bars", 8, "--form", "AB", "--key", "F#m", "--in-scale", "--n", 1, "--out", tmp_path, "--max-pitches", "piano=2"
+    options = ("--model", model, "--bars", 8, "--form", "AB", "--key", "F#m", "--in-scale", "--n", 1, "--out", tmp_path,
+               "--max-pitches", "piano=2")
     assert generate(*options) == 0
     assert "1 phrase of 8 bars at 115 bpm" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -203,7 +211,8 @@ def test_silence_before_the_first_note_and_changes_of_tempo_stay(player, tmp_pat
     (bass,) = (track for track in score.tracks if track.name == "bass")
     assert [note.time / 480 for note in bass.notes] == [9, 18]
     assert min(note.time for track in score.tracks for note in track.notes) >= 8 * 480
-    assert generate("--model", player, "--accompany", tmp_path / "a.mid", "--n", 1, "--tempo", 80, "--out", tmp_path / "b") == 0
+    assert generate("--model", player, "--accompany", tmp_path / "a.mid", "--n", 1, "--tempo", 80, "--out",
+                    tmp_path / "b") == 0
     assert [round(tempo.qpm) for tempo in symusic.Score(tmp_path / "b" / "sample-000.mid").tempos] == [80]
 
 
@@ -217,6 +226,18 @@ def test_one_version_of_each_file_of_a_folder(player, tmp_path, no_pictures, cap
     assert "2 phrases of 2 to 3 bars" in screen.out and "left out b.mid: bar 1 has 3 quarter notes in a bar" in screen.err
     made = json.loads((tmp_path / "out" / "request.json").read_text())["samples"]
     assert [(each["file"], each["bars"]) for each in made] == [("a.mid", 2), ("c.mid", 3)]
+
+
+@pytest.mark.parametrize("kind, n", [("file", requests.DEFAULT_N), ("folder", 1), ("zip", 1)])
+def test_one_version_of_the_only_file_of_a_folder(player, tmp_path, kind, n):
+    """As of one of many: what a command makes does not change with the second file."""
+    path = {"file": tmp_path / "songs" / "a.mid", "folder": tmp_path / "songs", "zip": tmp_path / "songs.zip"}[kind]
+    (tmp_path / "songs").mkdir()
+    song(tmp_path / "songs" / "a.mid", bars=2)
+    with zipfile.ZipFile(tmp_path / "songs.zip", "w") as archive:
+        archive.write(tmp_path / "songs" / "a.mid", "a.mid")
+    assert len(rolls(load_generator(player), accompany=path)) == n
+    assert len(rolls(load_generator(player), accompany=path, n=2)) == 2
 
 
 def test_a_file_of_one_unclear_track(player, tmp_path, no_pictures):

@@ -20,7 +20,8 @@ def test_json_from_before_beat_unit_counts_quarter_notes():
     assert RollSpec.from_json(text) == RollSpec((Track("x"),), steps_per_beat=12, beats_per_bar=3, beat_unit=4)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tracks": [{"nam": "x"}]}', '{"tracks": [{"name": "x"}], "colour": 3}', "3"])
+@pytest.mark.parametrize("text",
+                         ["", "[]", "{}", '{"tracks": [{"nam": "x"}]}', '{"tracks": [{"name": "x"}], "colour": 3}', "3"])
 def test_json_that_is_no_spec(text):
     with pytest.raises(UserError):
         RollSpec.from_json(text)

@@ -22,7 +22,8 @@ INF = torch.inf
 def logits(frame_p, onset_p):
     """[T, P] probabilities of the bass -> logits of one phrase with silent drums."""
     frame, onset = (torch.tensor(p).double().logit()[None, None, None] for p in (frame_p, onset_p))
-    return RollLogits(torch.cat([torch.full_like(frame, -INF), frame], 1), torch.cat([torch.full_like(onset, INF), onset], 1))
+    return RollLogits(torch.cat([torch.full_like(frame, -INF), frame], 1),
+                      torch.cat([torch.full_like(onset, INF), onset], 1))
 
 
 def test_a_start_is_a_likely_onset_or_sound_after_silence():

@@ -36,7 +36,8 @@ def wait_for(path, process):
 
 
 def test_killed_and_resumed_equals_never_killed(songs_folder, tmp_path):
-    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=80", "--train.checkpoint_every=5", "--train.validate_every=40"]
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=80", "--train.checkpoint_every=5",
+               "--train.validate_every=40"]
     whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
     assert train(*options, "--out", whole.path) == 0
     process = subprocess.Popen(command(*options, "--out", killed.path), stderr=subprocess.PIPE, text=True)
@@ -54,7 +55,8 @@ def test_killed_and_resumed_equals_never_killed(songs_folder, tmp_path):
 
 def test_ctrl_c_saves_and_ends_with_130(songs_folder, tmp_path):
     run = RunFolder(tmp_path / "run")
-    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5", "--train.validate_every=100000"]
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5",
+               "--train.validate_every=100000"]
     process = subprocess.Popen(command(*options, "--out", run.path), stderr=subprocess.PIPE, text=True)
     wait_for(run.checkpoint, process)
     process.send_signal(signal.SIGINT)
@@ -67,7 +69,8 @@ def test_ctrl_c_saves_and_ends_with_130(songs_folder, tmp_path):
 def test_ctrl_c_reaches_loader_processes_too_and_still_saves(songs_folder, tmp_path):
     """A terminal sends it to all of them. Nothing is left behind, and what was saved goes on without them."""
     run = RunFolder(tmp_path / "run")
-    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5", "--train.validate_every=100000"]
+    options = [*SMALL, f"--data.dataset={songs_folder}", "--train.steps=100000", "--train.checkpoint_every=5",
+               "--train.validate_every=100000"]
     process = subprocess.Popen(command(*options, "--train.workers=2", "--out", run.path), stderr=subprocess.PIPE, text=True,
                                start_new_session=True)
     wait_for(run.checkpoint, process)
@@ -112,7 +115,8 @@ def test_help_explains_every_key(capsys):
     (["--train.learning_rate=.inf"], "train.learning_rate must be above 0, and finite: got inf"),
     (["--train.transpose_range=1000000"], "train.transpose_range must be at most 127"),
     (["--data.transpose_semitones=1000000"], "data.transpose_semitones must be at most 127"),
-    (["--model.kind=musegan-v3", "--model.generator_width=33", "--model.n_blocks=2"], "model.generator_width must be a multiple of 32"),
+    (["--model.kind=musegan-v3", "--model.generator_width=33", "--model.n_blocks=2"],
+     "model.generator_width must be a multiple of 32"),
     (["--train.device=abacus"], "train.device must be auto, cpu or cuda: got 'abacus'"),
     (["--model.mono_tracks=[organ]"], "mono_tracks: no pitched track named ['organ']"),
     (["--resume"], "holds no run"),
@@ -122,6 +126,31 @@ def test_mistakes_are_one_line(arguments, message, songs_folder, tmp_path, capsy
     assert train(*dataset, *SMALL, *arguments, "--out", tmp_path / "run") in (1, 2)
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("musegan: error: ") and message in error
+
+
+@pytest.mark.parametrize("environment, message", [
+    ({"WORLD_SIZE": "two"}, "WORLD_SIZE in the environment, which a launcher sets, must be a whole number: got 'two'"),
+    ({"WORLD_SIZE": "2", "RANK": "first"},
+     "RANK in the environment, which a launcher sets, must be a whole number: got 'first'"),
+    ({"PMI_SIZE": "2", "MASTER_PORT": ""},
+     "MASTER_PORT in the environment, which a launcher sets, must be a whole number: got ''"),
+    ({"WORLD_SIZE": "2"}, "cannot join the 2 processes of a launcher: no `MASTER_ADDR`"),
+])
+def test_what_no_launcher_says_is_wrong_usage(environment, message, monkeypatch, capsys):
+    def missing(cpu):    # as Accelerate has it, which leaves traces of itself in the process
+        raise ValueError("no `MASTER_ADDR`")
+
+    monkeypatch.setattr("accelerate.PartialState", missing)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert train("--dry-run") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"musegan: error: {message}")
+
+
+def test_where_nothing_was_launched_a_rank_of_someone_else_does_not_matter(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "first")
+    assert train("--dry-run") == 0
 
 
 def test_unknown_key_in_a_file_names_the_nearest(tmp_path, capsys):

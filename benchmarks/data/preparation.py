@@ -137,7 +137,8 @@ def by_stage(sources: list[Source], rules: Rules) -> list[dict]:
                     continue
             if pieces:
                 clock("write and sync", lambda: write_shard(Path(folder) / "shard.safetensors", spec, pieces))
-    return [{"case": "by stage", "way": stage, "ms_per_file": total / len(sources) * 1e3} for stage, total in seconds.items()]
+    return [{"case": "by stage", "way": stage, "ms_per_file": total / len(sources) * 1e3}
+            for stage, total in seconds.items()]
 
 
 def whole_calls(sources: list[Source], n_times: int, rules: Rules, jobs: int) -> list[dict]:

@@ -78,7 +78,8 @@ def moved(real: Corpus, n: int) -> Corpus:
 
 def table(line: dict) -> Table:
     """Seconds of each stage."""
-    title = f"{line['generated']:,} phrases against {line['real']:,}, {line['tracks']} tracks of {line['steps_per_bar']} steps a bar"
+    title = (f"{line['generated']:,} phrases against {line['real']:,}, {line['tracks']} tracks of "
+             f"{line['steps_per_bar']} steps a bar")
     result = Table("stage", "seconds", title=title)
     for name, seconds in line["stages"].items():
         result.add_row(name, f"{seconds:.2f}")
@@ -94,7 +95,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--real", type=int, default=20_000, help="real phrases at most (default: 20000)")
     parser.add_argument("--generated", type=int, default=20_000, help="generated phrases (default: 20000)")
     parser.add_argument("--quick", action="store_true", help="a trial: 400 and 200 phrases")
-    parser.add_argument("--out", type=Path, help="JSON lines (default: benchmarks/results/evaluation.jsonl; none for --quick)")
+    parser.add_argument("--out", type=Path,
+                        help="JSON lines (default: benchmarks/results/evaluation.jsonl; none for --quick)")
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.real, arguments.generated = 400, 200

@@ -202,7 +202,8 @@ def line(step: str, name: str, answers: list[dict] | None, reason: str | None) -
     return {
         "step": step, "way": name, "median_s": statistics.median(seconds), "least_s": min(seconds),
         "most_s": max(seconds),
-        "wall_s": statistics.median(answer["wall"] for answer in answers), "repeats": len(seconds), "peak_gb": answers[-1]["peak_gb"],
+        "wall_s": statistics.median(answer["wall"] for answer in answers), "repeats": len(seconds),
+        "peak_gb": answers[-1]["peak_gb"],
     }    # fmt: skip
 
 

@@ -79,7 +79,8 @@ def compare(generated: Measured, training: Measured, held_out: Measured) -> dict
             **families,
             "drum positions": _drums(counts[a], counts[b], generated),
         }
-    values = {name: values_by_name(each) for name, each in (("generated", generated), ("training", training), ("held_out", held_out))}
+    values = {name: values_by_name(each)
+              for name, each in (("generated", generated), ("training", training), ("held_out", held_out))}
     for each in values.values():
         for column in generated.columns["tonal distance"]:
             each[f"tonal distance over shuffled: {column}"] = (

@@ -38,7 +38,8 @@ from musegan.training.splits import split
 
 RESULTS = ROOT / "benchmarks" / "results" / "recipes.jsonl"
 N_SAMPLES = 1024
-WGAN = ("--train.loss", "wasserstein", "--train.penalty", "gradient", "--train.penalty_weight", "10", "--train.penalty_every", "1",
+WGAN = ("--train.loss", "wasserstein", "--train.penalty", "gradient", "--train.penalty_weight", "10",
+        "--train.penalty_every", "1",
         "--train.discriminator_updates", "5", "--train.adam_beta1", "0.5", "--train.adam_beta2", "0.9")    # fmt: skip
 R1 = ("--train.penalty", "real")
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -46,7 +47,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "wasserstein": (*WGAN, "--train.learning_rate", "5e-4"),
     "non-saturating": ("--train.loss", "non-saturating", *R1),
     "classic": ("--train.loss", "classic", *R1),
-    "hinge": ("--train.loss", "hinge", "--train.penalty", "none", "--model.spectral_norm", "true", "--train.learning_rate", "4e-4"),
+    "hinge": ("--train.loss", "hinge", "--train.penalty", "none", "--model.spectral_norm", "true",
+              "--train.learning_rate", "4e-4"),
     "least-squares": ("--train.loss", "least-squares", *R1),
     "musegan hybrid": ("--config", "musegan-hybrid"),
     "musegan-v3": ("--config", "musegan-v3"),
@@ -78,7 +80,8 @@ def main(argv: list[str] | None = None) -> None:
                 lines = [*read_lines(arguments.out), line | {"musegan": __version__, "torch": torch.__version__}]
                 with atomic_write(arguments.out) as temporary:
                     temporary.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
-                console.print(f"{name}, seed {seed}: {line.get('error') or line['steps']} steps, DIST {line.get('held_out', math.nan):.3f}")
+                distance = line.get("held_out", math.nan)
+                console.print(f"{name}, seed {seed}: {line.get('error') or line['steps']} steps, DIST {distance:.3f}")
     console.print(table([line for line in read_lines(arguments.out) if line["cpu_seconds"] == arguments.seconds]))
 
 

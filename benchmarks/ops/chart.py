@@ -59,7 +59,8 @@ def figure(lines: list[dict]) -> Figure:
     shape = next((" x ".join(map(str, line["shape"])) for line in lines if line["size"] == SIZE), "")
     axes.set_xlabel(
         f"times as fast as the way named below each op\n"
-        f"{shape}, {n_threads} thread{'s' if n_threads > 1 else ''}, {lines[0]['cpu']}, torch {lines[0]['versions']['torch']}",
+        f"{shape}, {n_threads} thread{'s' if n_threads > 1 else ''}, {lines[0]['cpu']}, "
+        f"torch {lines[0]['versions']['torch']}",
         fontsize=8.5, color=GREY,
     )    # fmt: skip
     return page

@@ -221,7 +221,8 @@ class _Timeline:
         lengths = self.quarter_notes[first:stop]
         borders = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         return [
-            (f"{lengths[a]:g} quarter note{'' if lengths[a] == 1 else 's'} in a bar, not {self.quarters_per_bar:g}", first + a + 1, first + b)
+            (f"{lengths[a]:g} quarter note{'' if lengths[a] == 1 else 's'} in a bar, not {self.quarters_per_bar:g}",
+             first + a + 1, first + b)
             for a, b in zip(borders, borders[1:])
             if a < b and not fits[a]
         ]

@@ -54,9 +54,9 @@ class PackedDataset:
         """Maps the shards of a folder, or of the parts in it; reads their headers only.
 
         Raises:
-            DatasetError: no folder, no shard in it, a part of several is missing or made otherwise than the rest, or a shard is corrupt, of another
-                version, its tensors do not fit each other or its spec differs from the first shard's; names file and
-                reason.
+            DatasetError: no folder, no shard in it, a part of several is missing or made otherwise than the rest, or a
+                shard is corrupt, of another version, its tensors do not fit each other or its spec differs from the
+                first shard's; names file and reason.
         """
         folder = Path(folder)
         paths = [path for part in (folder, *_parts(folder)) for path in sorted(part.glob(SHARD_PATTERN))]
@@ -194,7 +194,8 @@ def split_pieces(
     place = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 for name in names]
     order = sorted(range(len(names)), key=lambda i: (place[i], names[i]))
     n_kept = 1 if validation_share + test_share < 1 else 0    # for training
-    n_test, n_held_out = (bisect_right([place[i] for i in order], end) for end in (test_share, test_share + validation_share))
+    n_test, n_held_out = (bisect_right([place[i] for i in order], end)
+                          for end in (test_share, test_share + validation_share))
     if test_share > 0:
         n_test = min(max(n_test, 1), max(len(names) - n_kept - (validation_share > 0), 0))
     if validation_share > 0:

@@ -82,7 +82,8 @@ class Song:
     tempo: TempoMap
     """From tick 0 on."""
     downbeats: np.ndarray
-    """[bars + 1] int64 ticks, ascending from 0: where bars start, and lastly the end of the one in which the last note ends."""
+    """[bars + 1] int64 ticks, ascending from 0: where bars start, and lastly the end of the one in which the last note
+    ends."""
     signatures: tuple[Signature, ...] = ()
     """Time signatures as the file gives them; empty where it gives none."""
     name: str = ""

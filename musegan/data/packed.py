@@ -15,8 +15,8 @@ The header's one metadata entry, "musegan", is JSON: format, version, spec, piec
 of one data set have in common. (One entry, because safetensors
 writes several in random order, and equal music must give equal files.)
 
-A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own. `dataset.py`
-reads what this module writes.
+A data set made in parts, on several machines, is a folder of `part-003-of-100` and so on, each a data set of its own.
+`dataset.py` reads what this module writes.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ def open_planes(paths: list[Path]) -> dict[str, PlaneFiles]:
 
 
 def _allow_open_files(n: int) -> None:
-    """Lets this process have so many files open, if the system does: 1,024 are usual, and large data sets have more shards."""
+    """Lets this process have so many files open, if the system does: 1,024 are usual, and large data sets have more
+    shards."""
     import resource    # there is none on Windows, nor `preadv`
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

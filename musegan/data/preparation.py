@@ -2,8 +2,9 @@
 
 The files are taken in blocks. A block's bars go into shards of its own in a work folder beside the data set, and
 lastly its report, which says that it is done: so a run that was ended goes on with the blocks that are missing, and
-blocks can be made in any order, by any number of processes. When all are there, their pieces are gone through once more in order,
-duplicates are left out, and the shards of the data set are written: the same bytes, however it came about.
+blocks can be made in any order, by any number of processes. When all are there, their pieces are gone through
+once more in order, duplicates are left out, and the shards of the data set are written: the same bytes, however it came
+about.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ class Preset:
     spec: RollSpec
     """Tracks, metre, steps and pitches."""
     feeds: tuple[Feed, ...]
-    """One for each track of the spec. Drum tracks feed drums, pitched tracks the others; the first that takes a track has it."""
+    """One for each track of the spec. Drum tracks feed drums, pitched tracks the others; the first that takes a track
+    has it."""
 
     def __post_init__(self):
         if len(self.feeds) != self.spec.n_tracks:
@@ -132,7 +133,8 @@ def _track_and_feed(entry: object) -> tuple[Track, Feed]:
     where = f"track {entry['name']!r}"
     for name, kind in (("program", int), ("is_drum", bool)):
         if name in entry and type(entry[name]) is not kind:
-            raise UserError(f"{where}: {name} must be {'true or false' if kind is bool else 'a number'}: got {entry[name]!r}")
+            rule = "true or false" if kind is bool else "a number"
+            raise UserError(f"{where}: {name} must be {rule}: got {entry[name]!r}")
     feed = entry.get("from", {})
     _check_keys(feed, tuple(item.name for item in fields(Feed)), f"`from` of {where}")
     lists = {name: value if isinstance(value, list) else [value] for name, value in feed.items() if name != "order"}

@@ -20,7 +20,17 @@ from musegan.evaluation import naive
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.features import Scaling, features
 from musegan.evaluation.splits import Splits, choose, split, weights
-from musegan.evaluation.statistics import ALL, RATIOS, Measured, column_names, flagged, measure, measure_chunks, statistics, values_by_name
+from musegan.evaluation.statistics import (
+    ALL,
+    RATIOS,
+    Measured,
+    column_names,
+    flagged,
+    measure,
+    measure_chunks,
+    statistics,
+    values_by_name,
+)
 from musegan.metrics.histograms import ORDERED, bin_widths, distance, family_distances, total_variation, wasserstein
 from musegan.metrics.music import Tally
 from musegan.metrics.vectors import Neighbours, classifier_auc, frechet_distance, neighbours

@@ -153,7 +153,8 @@ def _accompanied(real: Corpus, track: int, seed: int, accompanist: Accompanist) 
     """
     sounding = torch.nonzero(real.roll.frame[:, track].flatten(1).any(1)).squeeze(1)
     if len(sounding) < 2:
-        raise UserError(f"{real.spec.tracks[track].name} sounds in {len(sounding)} of the real phrases: nothing to accompany")
+        name = real.spec.tracks[track].name
+        raise UserError(f"{name} sounds in {len(sounding)} of the real phrases: nothing to accompany")
     roll = _some(real, sounding, seed)
     if accompanist.in_normal_key:
         roll = transpose(roll, -key_shifts(roll.frame, real.spec), real.spec)
@@ -180,12 +181,15 @@ def _warnings(corpora: dict[str, Corpus], comparison: Comparison, original: Orig
     if corpora["generated"].n_pieces < n / 2:
         found.append("generated phrases overlap or come from few pieces: their intervals are wider than their number says")
     if comparison.n < FEW_PHRASES:
-        found.append(f"only {comparison.n} phrases of each row are compared: floors are wide, and little can be told from real")
+        found.append(f"only {comparison.n} phrases of each row are compared: floors are wide, and little can be told "
+                     "from real")
     kind = "training" if original.corpus == "train" else "real"
     if original.copied > original.copied_real + MANY_COPIES:
-        found.append(f"{original.copied:.0%} of the generated phrases are copies of {kind} ones: being close to the data is no merit")
+        found.append(f"{original.copied:.0%} of the generated phrases are copies of {kind} ones: being close to the data "
+                     "is no merit")
     if original.corpus == "train" and original.copied_real > MANY_COPIES:
         found.append(
-            f"{original.copied_real:.0%} of the real phrases are copies of training ones: what is new to the model is not known"
+            f"{original.copied_real:.0%} of the real phrases are copies of training ones: what is new to the model is not "
+            "known"
         )
     return found

@@ -53,8 +53,8 @@ def split(corpus: Corpus, n: int, seed: int, n_splits: int = N_SPLITS) -> Splits
     n = min(n, smallest)
     if n < MIN_PHRASES:
         raise UserError(
-            f"too few phrases to compare: {n}, at least {MIN_PHRASES} are needed of what is generated and in each half of the "
-            f"real pieces ({len(corpus)} phrases of {n_pieces} pieces)"
+            f"too few phrases to compare: {n}, at least {MIN_PHRASES} are needed of what is generated and in each half "
+            f"of the real pieces ({len(corpus)} phrases of {n_pieces} pieces)"
         )
     first = torch.stack([choose(torch.nonzero(~half).squeeze(1), n, seed, "first", s) for s, half in enumerate(second)])
     return Splits(first, second, n)

@@ -1,7 +1,7 @@
 """Whether an accompaniment listens: how well the given track fits the others, and what happens when it is swapped.
 
-An accompanist that does not listen makes the same whatever it is given, and what it makes fits another phrase's track as well
-as its own.
+An accompanist that does not listen makes the same whatever it is given, and what it makes fits another phrase's
+track as well as its own.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def build(
     return generator, discriminator
 
 
-def _pair(config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int, facts: Facts) -> tuple[Generator, nn.Module]:
+def _pair(
+    config: ModelConfig, spec: RollSpec, cell_counts: Tensor, n_bars: int, facts: Facts
+) -> tuple[Generator, nn.Module]:
     match config.kind:
         case "compact":
             layout = Layout.fit(cell_counts, spec, tuple(config.mono_tracks))

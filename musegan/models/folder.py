@@ -65,7 +65,8 @@ def load_generator(folder: Path) -> Generator:
             raise ValueError(f"unknown kind of model {kind!r}")
         layout, facts = Layout(**settings.pop("layout")), Facts(**settings.pop("facts"))
         with torch.device("meta"):    # no numbers: what the config says may not fit in memory
-            shapes = {name: value.shape for name, value in _KINDS[kind](layout, facts=facts, **settings).state_dict().items()}
+            shapes = {name: value.shape
+                      for name, value in _KINDS[kind](layout, facts=facts, **settings).state_dict().items()}
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as err:
         raise UserError(f"cannot read {config}: {one_line(err)}") from err
     try:

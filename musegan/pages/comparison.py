@@ -72,7 +72,8 @@ def times(excess: float) -> str:
 
 def giveaways(comparison: Comparison) -> list[StatisticRow]:
     """The statistics that tell the generated music from the data, the strongest first."""
-    return sorted((row for row in _findings(comparison) if row.excess[GENERATED] > 1), key=lambda row: -row.excess[GENERATED])
+    return sorted((row for row in _findings(comparison) if row.excess[GENERATED] > 1),
+                  key=lambda row: -row.excess[GENERATED])
 
 
 def replayed(row: StatisticRow) -> float:
@@ -88,7 +89,8 @@ def n_statistics(comparison: Comparison) -> int:
 
 def _findings(comparison: Comparison) -> list[StatisticRow]:
     """What says something of the music by itself: neither the released code's figures nor what chance gives."""
-    return [row for row in comparison.statistics if not row.name.startswith(RELEASED) and not row.name.endswith(", shuffled")]
+    return [row for row in comparison.statistics if not row.name.startswith(RELEASED)
+            and not row.name.endswith(", shuffled")]
 
 
 def measure_name(distance: DistanceRow) -> str:

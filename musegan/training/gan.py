@@ -135,10 +135,11 @@ def train(
 
             # Adapt the augmentation
             if settings.augment_target and step % ADAPT_EVERY == 0:
-                with torch.no_grad():
-                    unseen = remembered[step].to(device).float().chunk(settings.accumulate)
-                    unseen = [pair.score(features, seen) for features in unseen]
-                scores = [part.real_score for part in parts], unseen, [part.fake_score for part in parts]
+                unseen = remembered[step].to(device).float().chunk(settings.accumulate)
+                with torch.no_grad():    # all three after the discriminator's update
+                    real, unseen = ([pair.score(features, seen) for features in phrases]
+                                    for phrases in ([part.music for part in parts], unseen))    # fmt: skip
+                scores = real, unseen, [part.fake_score for part in parts]
                 numbers["memory"] = strength.adapt(*(processes.gathered(torch.cat(score)) for score in scores))
                 numbers["augment_probability"] = strength.probability
 

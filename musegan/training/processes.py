@@ -15,10 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from musegan.errors import UserError, one_line
+from musegan.errors import UsageError, UserError, one_line
 from musegan.models.batch import n_processes, rank
 
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")    # what launchers say
+_PLACES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK",
+           "LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK",
+           "LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE",
+           "MASTER_PORT")    # and what Accelerate reads besides, where there are several
 _TELLING_SECONDS = 1.0
 
 
@@ -31,8 +35,25 @@ class ToldByMain(UserError):
 
 
 def launched() -> int:
-    """How many processes a launcher started, this one among them; 1 without one."""
-    return max(int(os.environ.get(name, 1)) for name in _SIZES)
+    """How many processes a launcher started, this one among them; 1 without one.
+
+    Raises:
+        UsageError: what it says in the environment is no number.
+    """
+    n = max(_number(name) for name in _SIZES)
+    if n > 1:
+        for name in _PLACES:
+            _number(name)
+    return n
+
+
+def _number(name: str) -> int:
+    """Of the environment; 1 where it says none."""
+    said = os.environ.get(name, "1")
+    try:
+        return int(said)
+    except ValueError as err:
+        raise UsageError(f"{name} in the environment, which a launcher sets, must be a whole number: got {said!r}") from err
 
 
 @contextlib.contextmanager
@@ -43,6 +64,7 @@ def joined(wants_cpu: Callable[[], bool]) -> Iterator[None]:
         wants_cpu: asked where there are several; a mistake in what it reads is left to who reads it next.
     Raises:
         UserError: a machine has fewer GPUs than processes.
+        UsageError: the environment does not say how they find each other.
     """
     if launched() == 1:
         yield
@@ -56,7 +78,10 @@ def joined(wants_cpu: Callable[[], bool]) -> Iterator[None]:
         raise kind(f"{n_local} processes on a machine with {n_gpus} GPUs: start fewer, or set train.device to cpu")
     from accelerate import PartialState    # takes a second, which one process does not need
 
-    state = PartialState(cpu=on_cpu)
+    try:
+        state = PartialState(cpu=on_cpu)
+    except ValueError as err:    # a variable is missing
+        raise UsageError(f"cannot join the {launched()} processes of a launcher: {one_line(err)}") from err
     yield
     state.destroy_process_group()    # not after an error, when others may be gone
 

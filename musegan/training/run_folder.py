@@ -9,12 +9,29 @@ from pathlib import Path
 
 import torch
 
+from musegan import resources
 from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 
 
 # What torch.load raises on damaged files, found by damaging them
 _DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
+
+
+def model_folder(path: Path) -> Path | None:
+    """The model folder that a user means: that of a run or model, or else of the name of one that comes with musegan.
+
+    A name wins over a folder that holds no model. None where it is neither.
+    """
+    if (own := RunFolder(path).model()) is not None:
+        return own
+    return resources.model_path(str(path)) if str(path) in resources.model_names() else None
+
+
+def models_by_name() -> str:
+    """`; models that come with musegan: ...`, for a message about a path that is none; empty where none come."""
+    names = resources.model_names()
+    return f"; models that come with musegan: {', '.join(names)}" if names else ""
 
 
 class RunFolder:
@@ -44,6 +61,11 @@ class RunFolder:
         self.best = self.path / "best"
         self.newest = self.path / "newest"
         self.checkpoint = self.path / "checkpoint.pt"
+
+    def model(self) -> Path | None:
+        """The best snapshot, or else the newest; the folder itself where it is a model's; None where there is none."""
+        folders = (self.path, self.best, self.newest)
+        return next((folder for folder in folders if (folder / "config.json").is_file()), None)
 
     def create(self) -> None:
         """Makes the folders.

@@ -32,7 +32,7 @@ class Part:
     fake: Tensor | None = None
     """[N, B, T, F], with what its gradient needs, where it was kept for the generator."""
     real_score: Tensor | None = None
-    """[N]."""
+    """[N], before the discriminator's update."""
     fake_score: Tensor | None = None
     """[N], after the discriminator's update."""
 

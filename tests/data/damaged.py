@@ -128,8 +128,8 @@ SCORE = """<?xml version="1.0" encoding="UTF-8"?>
 """
 _MEASURE = """<measure number="1"><attributes><divisions>4</divisions><time><beats>4</beats><beat-type>4</beat-type></time>
 </attributes><note><pitch><step>C</step><octave>4</octave></pitch><duration>8</duration></note><backup><duration>4</duration>
-</backup><note><chord/><pitch><step>E</step><alter>-1</alter><octave>4</octave></pitch><duration>8</duration><tie type="start"/></note>
-<barline><repeat direction="backward" times="2"/></barline></measure>"""
+</backup><note><chord/><pitch><step>E</step><alter>-1</alter><octave>4</octave></pitch><duration>8</duration>
+<tie type="start"/></note><barline><repeat direction="backward" times="2"/></barline></measure>"""
 HUMDRUM = b"**kern\t**kern\n*M4/4\t*M4/4\n=1\t=1\n4C\t4e-\n8.D\t4f\n16E\t.\n=2\t=2\n1G\t[1g\n*-\t*-\n"
 
 
@@ -214,11 +214,14 @@ def random_events(random: Random, n_events: int, wrong: float) -> bytes:
             case 11:
                 parts.append(bytes([random.choice((0xA0, 0xB0, 0xE0)) | channel]) + pair)
             case 12:
-                parts.append(bytes([0xFF, random.choice((0x51, 0x58))]) + _lying(random.randbytes(random.randrange(6)), random, wrong))
+                parts.append(bytes([0xFF, random.choice((0x51, 0x58))])
+                             + _lying(random.randbytes(random.randrange(6)), random, wrong))
             case 13:
-                parts.append(bytes([0xFF, random.randrange(1, 16)]) + _lying(random.randbytes(random.randrange(20)), random, wrong))
+                parts.append(bytes([0xFF, random.randrange(1, 16)])
+                             + _lying(random.randbytes(random.randrange(20)), random, wrong))
             case 14:
-                parts.append(b"\xf0" + _lying(random.randbytes(random.randrange(9)) + b"\xf7", random, wrong) + b"\0\x90\x3c\x40")
+                parts.append(b"\xf0" + _lying(random.randbytes(random.randrange(9)) + b"\xf7", random, wrong)
+                             + b"\0\x90\x3c\x40")
             case 15:
                 parts.append(bytes([random.randrange(0xF0, 0x100)]) if random.random() < wrong else b"\x90\x3c\x40")
     return b"".join(parts)
@@ -300,7 +303,8 @@ def _bent_array(data: bytes, rng: Rng) -> bytes:
         case 4:
             return npy_header("(" * int(rng.integers(200)) + "1" * int(rng.integers(60000)))
         case _:
-            values = rng.choice((0.0, 1.0, np.nan, np.inf, -1.0, 1e300, 1e-320, 2.0**63), rng.integers(0, 9, rng.integers(5)))
+            values = rng.choice((0.0, 1.0, np.nan, np.inf, -1.0, 1e300, 1e-320, 2.0**63),
+                                rng.integers(0, 9, rng.integers(5)))
             with np.errstate(all="ignore"):
                 return npy(values.astype(rng.choice((bool, np.uint8, np.int64, np.float64, np.float32))))
 
@@ -311,7 +315,8 @@ def damaged_score(rng: Rng) -> tuple[str, bytes]:
     suffix, content = seeds[rng.integers(len(seeds))]
     if suffix == ".mxl" and rng.random() < 0.7:
         bent = _bent_score(score_seeds()[0][1], rng)
-        return suffix, zipped([("META-INF/container.xml", b'<container><rootfiles><rootfile full-path="s.xml"/></rootfiles></container>'), ("s.xml", bent)])
+        return suffix, zipped([("META-INF/container.xml",
+            b'<container><rootfiles><rootfile full-path="s.xml"/></rootfiles></container>'), ("s.xml", bent)])
     return suffix, _bent_score(content, rng) if suffix != ".mxl" else mutate(content, rng)
 
 
@@ -329,7 +334,8 @@ def damaged_zip(rng: Rng) -> bytes:
     if rng.random() < 0.5:
         seeds = zip_seeds()
         return mutate(seeds[rng.integers(len(seeds))], rng)
-    names = ("a.mid", "../../a.mid", "/etc/a.mid", "..\\a.mid", "a\n.mid", ".mid", "\x1b[2J.mid", "a.mid", "é/ü.mid", "x.npz", "x.krn",
+    names = ("a.mid", "../../a.mid", "/etc/a.mid", "..\\a.mid", "a\n.mid", ".mid", "\x1b[2J.mid", "a.mid", "é/ü.mid",
+             "x.npz", "x.krn",
              "C:\\a.mid", "a" * 3000 + ".mid", "b.zip", "//.mid", "a.mid/", "con.mid", "x.mxl")    # fmt: skip
     songs = midi_seeds()
     entries = [(str(rng.choice(names)), mutate(songs[rng.integers(len(songs))], rng)) for _ in range(rng.integers(1, 6))]
@@ -352,7 +358,8 @@ def make(seed: int, number: int) -> Case:
     if place < 68:
         return Case("absurd midi", ".mid", absurd_midi(Random(int(rng.integers(1 << 62)))))
     if place < 70:
-        return Case("random bytes", str(rng.choice((".mid", ".npz", ".npy", ".mxl", ".xml", ".krn", ".zip"))), rng.bytes(int(rng.choice((0, 1, 14, 500, 20000)))))
+        return Case("random bytes", str(rng.choice((".mid", ".npz", ".npy", ".mxl", ".xml", ".krn", ".zip"))),
+                    rng.bytes(int(rng.choice((0, 1, 14, 500, 20000)))))
     if place < 80:
         return Case("damaged array", *damaged_array(rng))
     if place < 87:

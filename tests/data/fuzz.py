@@ -98,7 +98,8 @@ def _read(source: Source, presets: list[Preset]) -> list[str]:
             for preset in presets:
                 try:
                     bars = cut_bars(moved, preset, 2)
-                    report.count_errors(quantisation_error(moved, preset.spec.steps_per_quarter), quantisation_error(song, 24))
+                    report.count_errors(quantisation_error(moved, preset.spec.steps_per_quarter),
+                                        quantisation_error(song, 24))
                     report.count_bars("x", bars)
                     check_tracks(bars, preset.spec, 1)
                     pack("x", [bars], preset.spec)
@@ -274,7 +275,8 @@ class Reader:
             fields = Path(f"/proc/{self.reading}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return self.cpu_before, 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(fields[21]) * resource.getpagesize() / (1 << 20)
+        ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+        return ticks / os.sysconf("SC_CLK_TCK"), pages * resource.getpagesize() / (1 << 20)
 
     def close(self) -> None:
         """Ends it."""
@@ -343,7 +345,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--only", default="", help="kinds of files whose name has this, e.g. array")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "fuzz-findings"), help="folder for files that break the rules")
+    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir(), "fuzz-findings"),
+                        help="folder for files that break the rules")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.serve:
@@ -369,7 +372,8 @@ def main(arguments: list[str] | None = None) -> int:
                 heapq.heappop(heap)
         if outcome.kind in VIOLATIONS:
             broken.append(name)
-            print(f"{outcome.kind}: {name} ({case.kind}): {outcome.detail} [{outcome.seconds:.1f} s, {outcome.peak_mib:.0f} MiB]", flush=True)
+            cost = f"[{outcome.seconds:.1f} s, {outcome.peak_mib:.0f} MiB]"
+            print(f"{outcome.kind}: {name} ({case.kind}): {outcome.detail} {cost}", flush=True)
         if n % 1000 == 0:
             print(f"... {n} files in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     _print_table(counts, reasons, slowest, largest)

@@ -24,7 +24,8 @@ def _one_track(body: bytes, ticks_per_quarter: int = 96) -> tuple[str, bytes]:
 def _programs(n_chunks: int) -> tuple[str, bytes]:
     """Chunks in each of which every channel plays a note on many programs: a track for each."""
     body = b"".join(
-        bytes([0, 0xC0 | channel, program, 0, 0x90 | channel, 60, 64, 1, 60, 0]) for channel in range(16) for program in range(128)
+        bytes([0, 0xC0 | channel, program, 0, 0x90 | channel, 60, 64, 1, 60, 0]) for channel in range(16)
+        for program in range(128)
     )
     return ".mid", header(n_chunks) + track(body + END) * n_chunks
 
@@ -42,13 +43,16 @@ def _off_grid(n_notes: int) -> tuple[str, bytes]:
 
 def _dense(n_quarters: int, n_channels: int) -> tuple[str, bytes]:
     """Every pitch sounds from the start to the end."""
-    starts = b"".join(bytes([0, 0x90 | channel]) + b"\0".join(bytes([pitch, 64]) for pitch in range(128)) for channel in range(n_channels))
-    ends = b"".join(bytes([0, 0x80 | channel]) + b"\0".join(bytes([pitch, 64]) for pitch in range(128)) for channel in range(n_channels))
+    starts = b"".join(bytes([0, 0x90 | channel]) + b"\0".join(bytes([pitch, 64]) for pitch in range(128))
+                      for channel in range(n_channels))
+    ends = b"".join(bytes([0, 0x80 | channel]) + b"\0".join(bytes([pitch, 64]) for pitch in range(128))
+                    for channel in range(n_channels))
     return _one_track(starts + delta(n_quarters) + b"\xb0\1\1" + ends, 1)
 
 
 def _many_tracks_many_notes() -> tuple[str, bytes]:
-    body = b"".join(bytes([0, 0xC0 | c, p]) + (bytes([0, 0x90 | c]) + b"\0".join(b"\x3c\x40\0\x3c\0" for _ in range(1000))) for c in range(8) for p in range(100))
+    notes = b"\0".join(b"\x3c\x40\0\x3c\0" for _ in range(1000))
+    body = b"".join(bytes([0, 0xC0 | c, p, 0, 0x90 | c]) + notes for c in range(8) for p in range(100))
     return _one_track(body)
 
 
@@ -152,23 +156,28 @@ NASTY: dict[str, Callable[[], tuple[str, bytes]]] = {
     "6 million markers": lambda: _one_track(NOTE + b"\1\xff\6\1a" * (31 * MIB // 5)),
     "8 million tempos": lambda: _one_track(NOTE + b"\1\xff\x51\0" * (31 * MIB // 4)),
     "8 million signatures": lambda: _one_track(NOTE + b"\1\xff\x58\0" * (31 * MIB // 4)),
-    "a million signatures": lambda: _one_track(b"\0\x90\x3c\x40" + b"\1\xff\x58\4\4\2\x18\x08" * 1_000_000 + b"\0\x3c\0", 96),
+    "a million signatures": lambda: _one_track(b"\0\x90\x3c\x40" + b"\1\xff\x58\4\4\2\x18\x08" * 1_000_000
+                                               + b"\0\x3c\0", 96),
     "60,000 signatures": lambda: _one_track(b"\0\x90\x3c\x40" + b"\1\xff\x58\4\4\2\x18\x08" * 60_000 + b"\0\x90\x3c\0", 96),
-    "60,000 tempos": lambda: _one_track(b"\0\x90\x3c\x40" + b"\1\xff\x51\3\0\0\1\1\xff\x51\3\xff\xff\xff" * 30_000 + b"\0\x90\x3c\0"),
+    "60,000 tempos": lambda: _one_track(b"\0\x90\x3c\x40" + b"\1\xff\x51\3\0\0\1\1\xff\x51\3\xff\xff\xff" * 30_000
+                                        + b"\0\x90\x3c\0"),
     "20,000 tracks": lambda: _programs(10),
     "200,000 tracks": lambda: _programs(100),
     "1,600,000 tracks": lambda: _programs(800),
     "a million tracks": _channels,
     "65,535 empty chunks": lambda: (".mid", header(65535) + track(NOTE + END) + track(b"") * 65534),
     "800 tracks of 1000 notes": _many_tracks_many_notes,
-    "a long program change": lambda: _one_track(b"".join(bytes([0, 0xC0 | i % 16, i // 16, 0, 0x90 | i % 16, 60, 64, 1, 60, 0]) for i in range(2048)) + b"\0\xb0\1\1" + b"\x01\x02\x40" * (8 * MIB)),
+    "a long program change": lambda: _one_track(
+        b"".join(bytes([0, 0xC0 | i % 16, i // 16, 0, 0x90 | i % 16, 60, 64, 1, 60, 0]) for i in range(2048))
+        + b"\0\xb0\1\1" + b"\x01\x02\x40" * (8 * MIB)),
     # MIDI: where the parser could look past the end
     "ends in a tempo without value": lambda: (".mid", header() + track(NOTE + b"\0\xff\x51\0")),
     "ends in a signature without value": lambda: (".mid", header() + track(NOTE + b"\0\xff\x58\0")),
     "ends in a time": lambda: (".mid", header() + track(NOTE + b"\xff\xff\xff\xff")),
     "ends in a status": lambda: (".mid", header() + track(NOTE + b"\0\xff")),
     "ends in a system message": lambda: (".mid", header() + track(NOTE + b"\0\xf0\xff\xff\xff\x7f")),
-    "a page and ends in a status": lambda: (".mid", header() + track(NOTE + b"\0\xf0" + delta(64 * 4096 - 80) + bytes(64 * 4096 - 80) + b"\0\xff")),
+    "a page and ends in a status": lambda: (".mid",
+        header() + track(NOTE + b"\0\xf0" + delta(64 * 4096 - 80) + bytes(64 * 4096 - 80) + b"\0\xff")),
     "a track of 4 GiB": lambda: (".mid", header() + track(NOTE + END, 0xFFFFFFFF)),
     "a track longer by one": lambda: (".mid", header() + track(NOTE + END, len(NOTE + END) + 1)),
     "no tracks claimed": lambda: (".mid", header(0) + track(NOTE + END)),
@@ -197,7 +206,8 @@ NASTY: dict[str, Callable[[], tuple[str, bytes]]] = {
     "signature 4/2^255": lambda: _one_track(b"\0\xff\x58\4\4\xff\x18\x08" + NOTE),
     "bars of a quarter of a tick": lambda: _one_track(b"\0\xff\x58\4\1\4\x18\x08" + NOTE * 100, 1),
     "time runs over": lambda: _one_track(NOTE + b"\xff\xff\xff\x7f\x90\x3c\x40" * 20 + NOTE),
-    "a note of 2^32 ticks": lambda: _one_track(b"\0\x90\x3c\x40" + b"\xff\xff\xff\x7f\xb0\1\1" * 15 + b"\0\x80\x3c\0", 32767),
+    "a note of 2^32 ticks": lambda: _one_track(b"\0\x90\x3c\x40" + b"\xff\xff\xff\x7f\xb0\1\1" * 15 + b"\0\x80\x3c\0",
+                                               32767),
     "two notes two hours apart": lambda: _one_track(NOTE + delta(96 * 16000) + b"\x90\x3c\x40\1\x3c\0"),
     "all pitches for two hours": lambda: _dense(16000, 1),
     "all pitches on 16 channels": lambda: _dense(4500, 16),
@@ -215,8 +225,10 @@ NASTY: dict[str, Callable[[], tuple[str, bytes]]] = {
     "encrypted": _encrypted,
     "packed with method 99": lambda: _method(99, midi_seeds()[0]),
     "packed with deflate64": lambda: _method(9, midi_seeds()[0]),
-    "two names of one entry": lambda: (".zip", (lambda z: z[: z.rindex(b"a.mid")] + b"b.mid" + z[z.rindex(b"a.mid") + 5 :])(zipped([("a.mid", midi_seeds()[0])]))),
-    "names that climb": lambda: (".zip", zipped([(name, midi_seeds()[0]) for name in ("../../../tmp/x.mid", "/etc/x.mid", "C:\\x.mid", "..\\x.mid", ".mid")])),
+    "two names of one entry": lambda: (".zip",
+        (lambda z: z[: z.rindex(b"a.mid")] + b"b.mid" + z[z.rindex(b"a.mid") + 5 :])(zipped([("a.mid", midi_seeds()[0])]))),
+    "names that climb": lambda: (".zip", zipped([(name, midi_seeds()[0])
+        for name in ("../../../tmp/x.mid", "/etc/x.mid", "C:\\x.mid", "..\\x.mid", ".mid")])),
     "a zip in a zip": lambda: (".zip", zipped([("a.zip", zipped([("a.mid", midi_seeds()[0])]))])),
     "a zip of nothing": lambda: (".zip", zipped([])),
     # arrays
@@ -235,14 +247,21 @@ NASTY: dict[str, Callable[[], tuple[str, bytes]]] = {
     "a sparse shape below zero": lambda: _sparse([-2, -4, 48, 84, 5], [[0], [0], [0], [0], [0]]),
     # scores
     "a billion laughs": lambda: (".musicxml", f"<!DOCTYPE x [{_LAUGHS}]><score-partwise>&l9;</score-partwise>".encode()),
-    "a file from outside": lambda: (".musicxml", b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><score-partwise>&e;</score-partwise>'),
+    "a file from outside": lambda: (".musicxml",
+        b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><score-partwise>&e;</score-partwise>'),
     "100,000 elements deep": lambda: (".musicxml", b"<a>" * 100_000),
     "a million measures": lambda: _score("<measure/>" * 1_000_000),
-    "a bar repeated a billion times": lambda: _score('<measure><barline><repeat direction="backward" times="1000000000"/></barline></measure>' * 3),
-    "repeats within repeats": lambda: _score(('<measure><barline><repeat direction="forward"/></barline></measure>' + '<measure><barline><repeat direction="backward" times="99"/></barline></measure>') * 300),
-    "a note of 10^30": lambda: _score("<measure><attributes><divisions>1</divisions></attributes><note><pitch><step>C</step><octave>4</octave></pitch><duration>" + "9" * 30 + "</duration></note></measure>"),
-    "divisions of a million digits": lambda: _score("<measure><attributes><divisions>" + "9" * MIB + "</divisions></attributes></measure>"),
-    "a spine split a thousand times": lambda: (".krn", b"**kern\n" + b"".join(b"\t".join([b"*^"] * (1 << i)) + b"\n" for i in range(12)) + b"*-\n"),
+    "a bar repeated a billion times": lambda: _score(
+        '<measure><barline><repeat direction="backward" times="1000000000"/></barline></measure>' * 3),
+    "repeats within repeats": lambda: _score(('<measure><barline><repeat direction="forward"/></barline></measure>'
+        + '<measure><barline><repeat direction="backward" times="99"/></barline></measure>') * 300),
+    "a note of 10^30": lambda: _score(
+        "<measure><attributes><divisions>1</divisions></attributes>"
+        "<note><pitch><step>C</step><octave>4</octave></pitch><duration>" + "9" * 30 + "</duration></note></measure>"),
+    "divisions of a million digits": lambda: _score("<measure><attributes><divisions>" + "9" * MIB
+                                                    + "</divisions></attributes></measure>"),
+    "a spine split a thousand times": lambda: (".krn",
+        b"**kern\n" + b"".join(b"\t".join([b"*^"] * (1 << i)) + b"\n" for i in range(12)) + b"*-\n"),
     "a kern duration of 1/10^30": lambda: (".krn", b"**kern\n" + b"9" * 5000 + b"C\n*-\n"),
     "a page of nulls": lambda: (".krn", bytes(MIB)),
     "a mxl bomb": lambda: (".mxl", _bomb(100, "score.xml")),
@@ -258,7 +277,8 @@ def _crowd() -> bytes:
 def _bomb(mib: int, name: str = "a.mid") -> bytes:
     """A zip of a file of that size, which is nearly all zeros."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w", force_zip64=True) as entry:
+    with (zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+          archive.open(name, "w", force_zip64=True) as entry):    # fmt: skip
         entry.write(b"MThd")
         for _ in range(mib):
             entry.write(bytes(MIB))
@@ -269,7 +289,8 @@ def _zero_npz(mib: int) -> bytes:
     """Phrases in which nothing sounds."""
     shape = (mib * MIB // (4 * 48 * 84 * 5), 4, 48, 84, 5)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("arr_0.npy", "w", force_zip64=True) as entry:
+    with (zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+          archive.open("arr_0.npy", "w", force_zip64=True) as entry):    # fmt: skip
         entry.write(npy_header(repr({"descr": "|b1", "fortran_order": False, "shape": shape})))
         for _ in range(shape[0]):
             entry.write(bytes(4 * 48 * 84 * 5))

@@ -219,10 +219,13 @@ DAMAGE = {
     "phrase outside": (changed(0, 1), "nonzero has N of 0 to 1, shape says 1"),
     "track outside": (changed(4, 5), "nonzero has K of 1 to 5, shape says 5"),
     "before": (changed(3, -1), "nonzero has P of -1 to 36, shape says 84"),
-    "unsorted": (npz(nonzero=np.array([[1, 0]] + [[0, 0]] * 4), shape=(2, *GOOD.shape[1:])), "nonzero must be sorted by phrase"),
+    "unsorted": (npz(nonzero=np.array([[1, 0]] + [[0, 0]] * 4), shape=(2, *GOOD.shape[1:])),
+                 "nonzero must be sorted by phrase"),
     "a cell twice": (npz(nonzero=np.zeros((5, 2), int), shape=GOOD.shape), "nonzero has a cell twice"),
-    "packed shape": (npz(packed=np.zeros((1, 2, 16, 84, 5), np.uint8), shape=GOOD.shape), r"packed must be uint8 \[1, 2, 16, 11, 5\]"),
-    "packed bits": (npz(packed=np.full((1, 2, 16, 11, 5), 1, np.uint8), shape=GOOD.shape), "packed has bits past its 84 pitches"),
+    "packed shape": (npz(packed=np.zeros((1, 2, 16, 84, 5), np.uint8), shape=GOOD.shape),
+                     r"packed must be uint8 \[1, 2, 16, 11, 5\]"),
+    "packed bits": (npz(packed=np.full((1, 2, 16, 11, 5), 1, np.uint8), shape=GOOD.shape),
+                    "packed has bits past its 84 pitches"),
     "song short": (sparse(GOOD, song=np.zeros(2, int)), "song must be 1 integers"),
     "song far": (sparse(GOOD, song=np.array([3]), names=np.array(["a"])), "song must be places in the 1 names: got 3 to 3"),
     "names few": (sparse(GOOD, names=np.array(["a", "b"])), "names must be one for each of 1 phrases"),
@@ -271,7 +274,8 @@ def test_a_large_sparse_file_is_never_whole_in_memory(tmp_path):
     n, cells = 6_000, 500
     inner = np.array(np.nonzero(np.random.default_rng(0).permutation(4 * 48 * 84 * 5).reshape(4, 48, 84, 5) < cells))
     path = tmp_path / "large.npz"
-    np.savez_compressed(path, nonzero=np.vstack([np.repeat(np.arange(n), cells), np.tile(inner, n)]), shape=(n, 4, 48, 84, 5))
+    np.savez_compressed(path, nonzero=np.vstack([np.repeat(np.arange(n), cells), np.tile(inner, n)]),
+                        shape=(n, 4, 48, 84, 5))
     tracemalloc.start()
     assert sum(len(song.tracks) == 5 for song in load_phrases(path)) == n
     assert tracemalloc.get_traced_memory()[1] < 16 << 20

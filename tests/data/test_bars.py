@@ -217,7 +217,8 @@ def test_bars_whose_length_is_no_whole_number_of_ticks_fit(numerator, denominato
     """7/8 of 89 ticks are 311.5: bars of 312 and of 311 ticks, and each eighth note is in its place in either."""
     preset = LPD5.with_spec(steps_per_beat=2, beats_per_bar=numerator, beat_unit=denominator)
     eighths = [round(i * 4 * ticks_per_quarter / denominator) for i in range(4 * numerator)]
-    file = midi([(0, True, [(tick, 1, 36) for tick in eighths])], ticks_per_quarter, signatures=((0, numerator, denominator),))
+    file = midi([(0, True, [(tick, 1, 36) for tick in eighths])], ticks_per_quarter,
+                signatures=((0, numerator, denominator),))
     bars = cut_song(load_midi(file), preset)
     assert bars.rejected == [] and len(bars.frame) == 4
     assert [step for step, _ in cells(bars.onset[:, DRUMS])] == [2 * i for i in range(4 * numerator)]

@@ -82,7 +82,8 @@ def test_rubato_is_straightened():
 def test_pop909():
     """A signature of 1/4, notes off the grid of the file: the annotation gives bars of four beats."""
     quarter = 60 / 93.7
-    file = midi([(0, False, [(round((0.31 + i * quarter) * 960), 300, 60) for i in range(16)])], 480, ((0, 120.0),), ((0, 1, 4),))
+    file = midi([(0, False, [(round((0.31 + i * quarter) * 960), 300, 60) for i in range(16)])], 480, ((0, 120.0),),
+                ((0, 1, 4),))
     text = "".join(f"{0.31 + i * quarter} {float(i % 2 == 0)} {float(i % 4 == 2)}\n" for i in range(17))
     song = on_beats(load_midi(file), parse_beats(text))
     np.testing.assert_array_equal(song.downbeats // 960, [0, 2, 6, 10, 14, 18])

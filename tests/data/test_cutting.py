@@ -84,8 +84,10 @@ def presets(draw):
         steps_per_beat += 1
     lowest, n_pitches = draw(st.sampled_from([(0, 128), (24, 84), (58, 9), (60, 5), (62, 1)]))
     tracks = draw(st.lists(st.booleans(), min_size=1, max_size=3))
-    spec = RollSpec(tuple(Track(str(k), is_drum=d) for k, d in enumerate(tracks)), steps_per_beat, beats, lowest, n_pitches, unit)
-    feeds = tuple(draw(st.sampled_from([Feed(), Feed(), Feed(order=1), Feed(order=2), Feed(programs=(0, 1))])) for _ in tracks)
+    spec = RollSpec(tuple(Track(str(k), is_drum=d) for k, d in enumerate(tracks)), steps_per_beat, beats, lowest,
+                    n_pitches, unit)
+    feeds = tuple(draw(st.sampled_from([Feed(), Feed(), Feed(order=1), Feed(order=2), Feed(programs=(0, 1))]))
+                  for _ in tracks)
     return Preset(spec, feeds)
 
 
@@ -100,7 +102,8 @@ def songs(draw, preset, per_quarter=(1, 2, 24, 89, 96, 480)):
     tracks = tuple(Track("", draw(st.integers(0, 3)), draw(st.booleans())) for _ in range(draw(st.integers(2, 4))))
     reach = tick + 12 * ticks
     lines = bar_lines(tuple(signatures), reach, ticks)
-    near = st.builds(lambda line, by: max(int(line) + by, 0), st.sampled_from(lines.tolist()), st.integers(-ticks // 4, ticks // 4))
+    near = st.builds(lambda line, by: max(int(line) + by, 0), st.sampled_from(lines.tolist()),
+                     st.integers(-ticks // 4, ticks // 4))
     tight = st.integers(0, 30).map(lambda step: step * ticks // 28)    # notes that follow each other closely
     start = st.one_of(tight, tight, near, st.integers(0, reach))
     length = st.one_of(tight, tight, st.integers(0, 6 * ticks))
@@ -109,7 +112,8 @@ def songs(draw, preset, per_quarter=(1, 2, 24, 89, 96, 480)):
     for track, begin, first, pitch in draw(st.lists(note, min_size=1, max_size=6)):
         notes.append((track, begin, first, pitch))
         # Then the same pitch again: while it sounds, as it ends, or after a short rest.
-        for rest, again in draw(st.lists(st.tuples(st.sampled_from([-(first // 2), 0, 0, 0, ticks // 28, ticks // 14]), tight), max_size=3)):
+        for rest, again in draw(st.lists(st.tuples(st.sampled_from([-(first // 2), 0, 0, 0, ticks // 28, ticks // 14]),
+                                                   tight), max_size=3)):
             begin, first = max(begin + first + rest, 0), again
             notes.append((track, begin, first, pitch))
     table = np.array(sorted(notes))

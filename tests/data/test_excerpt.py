@@ -50,7 +50,8 @@ def test_bars_of_the_metre_of_most():
     assert placed(shown) == [[0, 62, 0, 12], [0, 64, 36, 42]]
 
 
-@pytest.mark.parametrize("ticks, signature, steps", [(4, (4, 4), 4), (480, (4, 4), 12), (96, (13, 32), 3), (5, (6, 8), 5), (4, (2, 2), 8)])
+@pytest.mark.parametrize("ticks, signature, steps",
+                         [(4, (4, 4), 4), (480, (4, 4), 12), (96, (13, 32), 3), (5, (6, 8), 5), (4, (2, 2), 8)])
 def test_twelve_steps_a_quarter_or_what_the_ticks_allow(ticks, signature, steps):
     plain = song([(0, 0, 4 * ticks, 60)], signatures=(Signature(0, *signature),), ticks_per_quarter=ticks)
     assert excerpt(plain, 1, 1).spec.steps_per_beat == steps

@@ -16,7 +16,8 @@ def song(notes, tracks=(Track("piano"),), signatures=(Signature(0, 4, 4),), tick
     """A song of notes (track, start, end, pitch)."""
     track, start, end, pitch = np.array(notes, np.int64).T
     downbeats = bar_lines(signatures, max(int(end.max()), 1), ticks_per_quarter)
-    return Song(ticks_per_quarter, tracks, Notes(track, start, end, pitch, np.full(len(start), 90)), steady_tempo(), downbeats, signatures)
+    return Song(ticks_per_quarter, tracks, Notes(track, start, end, pitch, np.full(len(start), 90)), steady_tempo(),
+                downbeats, signatures)
 
 
 @pytest.mark.parametrize("pitch, name", [(0, "C-1"), (60, "C4"), (61, "C#4"), (71, "B4"), (127, "G9")])
@@ -68,8 +69,10 @@ def test_bars_without_signature_are_known_by_their_length():
 
 
 def test_tempo_range_and_changes_leave_out_what_is_after_the_music():
-    facts = song_facts(load_midi(midi([(0, False, [(0, 1920, 60)])], tempos=((0, 90.0), (480, 120.0), (960, 120.0), (9600, 300.0)))))
-    assert facts["tempo"] == {"lowest_bpm": pytest.approx(90, abs=1e-3), "highest_bpm": pytest.approx(120, abs=1e-3), "n_changes": 1}
+    facts = song_facts(load_midi(midi([(0, False, [(0, 1920, 60)])],
+                                      tempos=((0, 90.0), (480, 120.0), (960, 120.0), (9600, 300.0)))))
+    assert facts["tempo"] == {"lowest_bpm": pytest.approx(90, abs=1e-3), "highest_bpm": pytest.approx(120, abs=1e-3),
+                              "n_changes": 1}
     assert facts["length_seconds"] == pytest.approx(60 / 90 + 3 * 60 / 120, abs=1e-3)
 
 

@@ -16,7 +16,8 @@ from tests.data.damaged import END, NOTE, header, midi_seeds, track
 
 def random_song(rng, n_notes, n_tracks=5):
     start = rng.integers(0, 200, n_notes)
-    columns = (rng.integers(0, n_tracks, n_notes), start, start + rng.integers(0, 60, n_notes), rng.integers(58, 66, n_notes))
+    columns = (rng.integers(0, n_tracks, n_notes), start, start + rng.integers(0, 60, n_notes),
+               rng.integers(58, 66, n_notes))
     notes = Notes(*columns, rng.integers(1, 128, n_notes))
     tracks = tuple(Track(str(k), is_drum=k == 3) for k in range(n_tracks))
     return Song(12, tracks, notes, steady_tempo(), np.arange(0, 300, 48))

@@ -117,7 +117,8 @@ def test_processes_share_the_mapped_files(phrases, songs_folder, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_processes_end_when_an_exception_leaves_the_block(phrases, method):
-    with pytest.raises(KeyboardInterrupt) as caught, Loader(batches(phrases, process_facts), range(100), 2, method) as loader:
+    with (pytest.raises(KeyboardInterrupt) as caught,
+          Loader(batches(phrases, process_facts), range(100), 2, method) as loader):    # fmt: skip
         pids = {next(loader)[0] for _ in range(2)}
         assert all(map(is_alive, pids))
         raise KeyboardInterrupt

@@ -115,9 +115,11 @@ def test_the_old_form_of_the_lakh_pianoroll_dataset():
         **csc(roll(240, ((0, 23, 40), (24, 48, 40)), 200.0, float), 2),
     }
     song = load_multitrack(
-        npz({"beat_resolution": 24, "name": "0f1e", **entries}, tempo=np.full(240, 120.0), downbeat=np.arange(240) == 0, **members)
+        npz({"beat_resolution": 24, "name": "0f1e", **entries}, tempo=np.full(240, 120.0), downbeat=np.arange(240) == 0,
+            **members)
     )
-    assert [(t.name, t.program, t.is_drum) for t in song.tracks] == [("Drums", 0, True), ("Guitar", 24, False), ("Bass", 32, False)]
+    assert [(t.name, t.program, t.is_drum) for t in song.tracks] == [
+        ("Drums", 0, True), ("Guitar", 24, False), ("Bass", 32, False)]
     assert notes_of(song) == [(0, 0, 1, 36, 101), (0, 24, 25, 38, 101), (2, 0, 24, 40, 127), (2, 24, 48, 40, 127)]
     assert song.downbeats.tolist() == [0, 96, 192, 288], "with one signature only the first bar is marked"
     assert song.name == ""
@@ -205,7 +207,8 @@ DAMAGE = {
     "track no table": (npz(info(**{"0": 3}), **csc(roll())), "no table for a track"),
     "no tracks": (npz(info(0)), "has no tracks"),
     "no notes": (npz(info(), **csc(roll(96, ()))), "has no notes"),
-    "bzip2": (npz(info(), zipfile.ZIP_BZIP2, **csc(roll())), "info.json is encrypted or packed in a way that numpy does not"),
+    "bzip2": (npz(info(), zipfile.ZIP_BZIP2, **csc(roll())),
+              "info.json is encrypted or packed in a way that numpy does not"),
     "no data": (npz(info(), **without("data")), "there is no pianoroll_0_csc_data"),
     "no second track": (npz(info(2), **csc(roll())), "there is no pianoroll_1_csc_data"),
     "pickled": (npz(info(), **parts(data=pickled())), "pianoroll_0_csc_data holds pickled objects, which are never read"),
@@ -227,12 +230,14 @@ DAMAGE = {
     "before": (npz(info(), **parts(indices=np.arange(-1, 23))), "notes outside its 96 steps"),
     "offsets fall": (npz(info(), **parts(indptr=np.append(np.arange(128)[::-1], 24))), "parts that do not fit together"),
     "offsets few": (npz(info(), **parts(indptr=np.array([0, 24]))), "parts that do not fit together"),
-    "offsets far": (npz(info(), **parts(indptr=np.where(np.arange(129) > 60, 1 << 62, 0))), "parts that do not fit together"),
+    "offsets far": (npz(info(), **parts(indptr=np.where(np.arange(129) > 60, 1 << 62, 0))),
+                    "parts that do not fit together"),
     "data few": (npz(info(), **parts(data=np.ones(3))), "parts that do not fit together"),
     "a cell twice": (npz(info(), **parts(indices=np.zeros(24, int))), "pianoroll_0 has a cell twice"),
     "two axes": (npz(info(), **parts(indices=np.zeros((24, 1), int))), "parts of more than one axis"),
     "real places": (npz(info(), **parts(indices=np.arange(24.0))), "places that are no integers"),
-    "header bomb": (npz(info(), **parts(data=claims("(1152921504606846976,)"))), "tells of 9,223,372,036,854,775,808 bytes, there are 8"),
+    "header bomb": (npz(info(), **parts(data=claims("(1152921504606846976,)"))),
+                    "tells of 9,223,372,036,854,775,808 bytes, there are 8"),
     "header negative": (npz(info(), **parts(data=claims("(-1, -1)"))), "pianoroll_0_csc_data tells of"),
     "header no dict": (npz(info(), **parts(data=claims("(")))  , "has no header of an array"),
     "no array": (npz(info(), **parts(data=b"RIFF" * 20)), "has no header of an array"),

@@ -84,7 +84,8 @@ def test_another_metre_is_named(tmp_path):
 
 def test_what_is_for_no_track(tmp_path):
     source = midi(tmp_path / "a.mid", [("odd", 115, False, [(0, 1, 60)])])
-    with pytest.raises(SongError, match="none of its notes is for one of the tracks drums, piano, guitar, bass, strings: it has odd"):
+    with pytest.raises(SongError,
+                       match="none of its notes is for one of the tracks drums, piano, guitar, bass, strings: it has odd"):
         pieces(source)
     assert pieces(source, as_track="bass")[0].places == {"bass": "bass"}
     too_low = midi(tmp_path / "b.mid", [("bass", 33, False, [(0, 1, 12)])])

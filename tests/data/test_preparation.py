@@ -316,7 +316,8 @@ def test_pieces_that_are_the_same(tmp_path, duplicates, left_out):
     report = prepared(tmp_path, COPIES, duplicates=duplicates)
     assert report.rejected_files == left_out
     assert list(report.pieces) == [name for name in COPIES if name not in left_out]
-    kinds = {"drop": {"the same music as another": 1, "the same music as another, transposed": 2}, "exact": {"the same music as another": 1}}
+    kinds = {"drop": {"the same music as another": 1, "the same music as another, transposed": 2},
+             "exact": {"the same music as another": 1}}
     assert report.reasons() == kinds.get(duplicates, {})
     saved = json.loads((tmp_path / "set" / "report.json").read_text())
     assert saved["reasons"] == kinds.get(duplicates, {})

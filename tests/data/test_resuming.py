@@ -46,7 +46,8 @@ command.main(arguments)
 
 
 def tune(number):
-    """A bar of piano over drums, another for each number up to 128, none of them another transposed; one in nine in a bad metre."""
+    """A bar of piano over drums, another for each number up to 128, none of them another transposed; one in nine in
+    a bad metre."""
     notes = [(i * 240, 240, 60 + (2 * (number >> i & 1) if i < 7 else 1)) for i in range(8)]
     signature = (0, 3, 4) if number % 9 == 4 else (0, 4, 4)
     return midi([(0, False, notes), (0, True, [(0, 10, 36)])], signatures=(signature,))
@@ -282,7 +283,8 @@ def test_the_other_processes_end_with_the_first(songs, whole, tmp_path, stop):
     wait_until(lambda: not any(map(status, others)))
     said = first.stderr.read()
     if stop is signal.SIGINT:
-        assert code == 130 and said.splitlines() == ["stopped; the same command goes on where it was", "musegan: error: interrupted"]
+        assert code == 130 and said.splitlines() == ["stopped; the same command goes on where it was",
+                                                     "musegan: error: interrupted"]
     assert done_blocks(tmp_path / "set.partial")
     prepare([songs], tmp_path / "set", RULES)
     assert contents(tmp_path / "set") == contents(whole)

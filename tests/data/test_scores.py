@@ -25,7 +25,8 @@ QUARTER = TICKS_PER_QUARTER
 def note(pitch, duration, inside="", chord=False):
     """A MusicXML note: pitch as "C4" or "F#5", or "rest"; duration in sixths of a quarter."""
     step, alter, octave = pitch[0], {"#": 1, "b": -1}.get(pitch[1], 0), pitch[-1]
-    what = "<rest/>" if pitch == "rest" else f"<pitch><step>{step}</step><alter>{alter}</alter><octave>{octave}</octave></pitch>"
+    sounding = f"<pitch><step>{step}</step><alter>{alter}</alter><octave>{octave}</octave></pitch>"
+    what = "<rest/>" if pitch == "rest" else sounding
     length = f"<duration>{duration}</duration>" if duration else ""
     return f"<note>{'<grace/>' * (not duration)}{'<chord/>' * chord}{what}{length}{inside}</note>"
 
@@ -42,7 +43,8 @@ def xml(*parts, head=""):
     bodies = "".join(
         f'<part id="P{i}">' + "".join(f'<measure number="{n}">{m}</measure>' for n, m in enumerate(measures)) + "</part>"
         for i, (_, _, measures) in enumerate(parts))
-    return f'<?xml version="1.0" encoding="UTF-8"?>{head}<score-partwise><part-list>{listed}</part-list>{bodies}</score-partwise>'
+    score = f"<score-partwise><part-list>{listed}</part-list>{bodies}</score-partwise>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>{head}{score}'
 
 
 def song_of(text, suffix=".musicxml"):
@@ -90,7 +92,8 @@ def test_times_are_exact():
 
 def test_two_staves_are_one_track_and_voices_tie_apart():
     staves = attributes(2, 4, "<staves>2</staves>")
-    first = note("C5", 12, TIE + "<staff>1</staff>") + "<backup><duration>12</duration></backup>" + note("C5", 6, "<voice>2</voice><staff>1</staff>")
+    first = (note("C5", 12, TIE + "<staff>1</staff>") + "<backup><duration>12</duration></backup>"
+             + note("C5", 6, "<voice>2</voice><staff>1</staff>"))
     low = "<backup><duration>6</duration></backup>" + note("C3", 12, "<voice>5</voice><staff>2</staff>")
     song = song_of(xml(("Piano", "", [staves + first + low, note("C5", 12, TIED + "<staff>1</staff>")])))
     assert len(song.tracks) == 1
@@ -107,7 +110,8 @@ def test_a_bar_split_by_a_repeat_is_one_and_the_last_bar_is_full():
     """Pick-up of one beat, a bar of 3 + 1 beats around the repeat, a last bar of three; repeats are not played."""
     repeat = '<barline location="right"><repeat direction="backward"/></barline>'
     song = song_of(xml(("a", "", [
-        attributes() + note("C4", 6), note("D4", 24), note("E4", 18) + repeat, note("F4", 6), note("G4", 24), note("A4", 18)])))
+        attributes() + note("C4", 6), note("D4", 24), note("E4", 18) + repeat, note("F4", 6), note("G4", 24),
+        note("A4", 18)])))
     assert [pitch for _, _, pitch in rows(song)] == [60, 62, 64, 65, 67, 69]
     assert (song.downbeats / QUARTER).tolist() == [0, 1, 5, 9, 13, 17]
 
@@ -140,23 +144,28 @@ def test_loudness_is_the_last_dynamic_s():
 
 def test_programs():
     """From the file, else from the name; singers are the choir of the preset "satb"."""
-    horn = '<score-instrument id="{0}"><instrument-name>x</instrument-name></score-instrument><midi-instrument id="{0}"><midi-program>61</midi-program></midi-instrument>'
+    horn = ('<score-instrument id="{0}"><instrument-name>x</instrument-name></score-instrument>'
+            '<midi-instrument id="{0}"><midi-program>61</midi-program></midi-instrument>')
     body = [attributes() + note("C4", 24)]
-    song = song_of(xml(("Brass", horn.format("i"), body), ("Oboe 1", "", body), ("Soprano", "", body), ("Bass", "", body), ("Lead", "", body)))
+    song = song_of(xml(("Brass", horn.format("i"), body), ("Oboe 1", "", body), ("Soprano", "", body),
+                       ("Bass", "", body), ("Lead", "", body)))
     assert [track.program for track in song.tracks] == [60, 68, 52, 52, 0]
     assert [track.name for track in song.tracks] == ["Brass", "Oboe 1", "Soprano", "Bass", "Lead"]
 
 
 def test_drums_keep_their_sounds():
-    kit = "".join(f'<score-instrument id="P0-I{n}"><instrument-name>x</instrument-name></score-instrument>' for n in (37, 43))
-    kit += "".join(f'<midi-instrument id="P0-I{n}"><midi-channel>10</midi-channel><midi-unpitched>{n}</midi-unpitched></midi-instrument>'
+    kit = "".join(f'<score-instrument id="P0-I{n}"><instrument-name>x</instrument-name></score-instrument>'
+                  for n in (37, 43))
+    kit += "".join(f'<midi-instrument id="P0-I{n}"><midi-channel>10</midi-channel>'
+                   f'<midi-unpitched>{n}</midi-unpitched></midi-instrument>'
                    for n in (37, 43))
 
     def hit(place, instrument="", chord=False):
         return note("C4", 6, instrument, chord).replace("<pitch><step>C</step><alter>0</alter><octave>4</octave></pitch>",
                 f"<unpitched><display-step>{place[0]}</display-step><display-octave>{place[1]}</display-octave></unpitched>")
 
-    body = hit("F4", '<instrument id="P0-I37"/>') + hit("G5", '<instrument id="P0-I43"/>', chord=True) + hit("C5") + hit("B5")
+    body = (hit("F4", '<instrument id="P0-I37"/>') + hit("G5", '<instrument id="P0-I43"/>', chord=True)
+            + hit("C5") + hit("B5"))
     song = song_of(xml(("Drums", kit, [attributes() + body])))
     assert song.tracks[0].is_drum
     # As the file says; by its place in the staff; the kit's last for a place of no drum.
@@ -191,7 +200,8 @@ def test_kern():
     assert set(by_name) == {"Soprano", "Bass"}
     assert rows(song, by_name["Bass"]) == [(0, 1, 43), (1, 1, 55), (2, 1, 57), (3, 1, 59), (4, 3, 60), (4, 3, 64)]
     assert rows(song, by_name["Soprano"]) == [
-        (0, 1, 67), (1, 0.333333, 71), (1.333333, 0.333333, 72), (1.666667, 0.333333, 74), (2, 0.5, 76), (2.5, 0.5, 78), (3, 3, 79)]
+        (0, 1, 67), (1, 0.333333, 71), (1.333333, 0.333333, 72), (1.666667, 0.333333, 74), (2, 0.5, 76), (2.5, 0.5, 78),
+        (3, 3, 79)]
     assert (song.downbeats / QUARTER).tolist() == [0, 1, 4, 7]
     assert song.tempo.bpm.tolist() == [96] and song.signatures == ((0, 3, 4),)
 
@@ -231,7 +241,8 @@ def test_a_chorale_is_the_same_by_way_of_midi(chorale, tmp_path):
         (other,) = [j for j, candidate in enumerate(from_midi.tracks) if candidate.name == track.name]
         notes = from_midi.notes.take(from_midi.notes.track == other)
         quarter = from_midi.ticks_per_quarter
-        expected = sorted(zip((notes.start / quarter).tolist(), ((notes.end - notes.start) / quarter).tolist(), notes.pitch.tolist()))
+        expected = sorted(zip((notes.start / quarter).tolist(), ((notes.end - notes.start) / quarter).tolist(),
+                              notes.pitch.tolist()))
         assert rows(song, k) == expected and len(expected) > 30
 
 
@@ -322,7 +333,8 @@ EMPTY_KERN = "**kern\n=1\n4r\n*-\n"
     (GOOD.replace("C<", "H<"), ".xml", "damaged score"),
     (GOOD.replace("<duration>24", "<duration>999999999999"), ".xml", "too long"),
     (GOOD.replace("<beats>4", "<beats>9<!-- -->99"), ".xml", "damaged score: beats 999"),
-    (GOOD.replace("<note>", '<barline><ending number="1-1000000000" type="start"/></barline><note>'), ".xml", "damaged score: ending"),
+    (GOOD.replace("<note>", '<barline><ending number="1-1000000000" type="start"/></barline><note>'), ".xml",
+     "damaged score: ending"),
     ("<score-partwise>" + "<a>" * 100_000, ".xml", "nested too deep"),
     ("<score-partwise>" + "<beats>64</beats>" * 600, ".xml", "too long for music21"),
     ("<score-partwise><part>" + "<measure/>" * 10_000 + "</part></score-partwise>", ".xml", "too long for music21"),

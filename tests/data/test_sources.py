@@ -146,5 +146,6 @@ def test_a_named_file_that_is_no_music_is_one_bad_file(tmp_path):
 def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match="no such file or folder: .*nowhere"):
         find_sources([tmp_path, tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="no music in .*: looked for .mid, .midi, .smf, .npz, .npy, .musicxml, .mxl, .xml, .krn and .zip"):
+    with pytest.raises(UserError,
+        match="no music in .*: looked for .mid, .midi, .smf, .npz, .npy, .musicxml, .mxl, .xml, .krn and .zip"):
         find_sources([tmp_path])

@@ -75,7 +75,8 @@ def test_a_sample_of_a_large_set_is_every_nth_run(songs):
     found = count(songs, max_bars=songs.n_bars // 3)
     starts, n_bars = runs(songs)
     assert found.every in (3, 4) and found.n_bars == int(n_bars[:: found.every].sum()) < songs.n_bars
-    rows = torch.cat([torch.arange(start, start + n) for start, n in zip(starts.tolist()[:: found.every], n_bars.tolist()[:: found.every])])
+    rows = torch.cat([torch.arange(start, start + n)
+                      for start, n in zip(starts.tolist()[:: found.every], n_bars.tolist()[:: found.every])])
     sounding = songs.roll(rows, 1).frame.flatten(2).any(2).sum(0)
     assert found.notes_in_bar.sum(1).tolist() == sounding.tolist()
 

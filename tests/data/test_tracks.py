@@ -159,11 +159,13 @@ def test_any_metre_number_of_tracks_and_pitch_range(tmp_path, metre, steps_per_b
 
 
 MISTAKES = {
-    "an unknown key": ("beat_per_bar: 3\ntracks: [{name: a}]", "the preset has no key 'beat_per_bar': did you mean 'beats_per_bar'"),
+    "an unknown key": ("beat_per_bar: 3\ntracks: [{name: a}]",
+                       "the preset has no key 'beat_per_bar': did you mean 'beats_per_bar'"),
     "a key like no other": ("xyz: 3\ntracks: [{name: a}]", "the preset has no key 'xyz': there are steps_per_beat, "),
     "a key that is a number": ("7: 3\ntracks: [{name: a}]", "the preset has no key 7: there are "),
     "an unknown key of a track": ("tracks: [{name: a, prograM: 3}]", "a track has no key 'prograM': did you mean 'program'"),
-    "an unknown key of from": ("tracks: [{name: a, from: {family: bass}}]", "`from` of track 'a' has no key 'family': did you mean 'families'"),
+    "an unknown key of from": ("tracks: [{name: a, from: {family: bass}}]",
+                               "`from` of track 'a' has no key 'family': did you mean 'families'"),
     "no tracks": ("beats_per_bar: 3", "tracks must be a list, with a name in each"),
     "no track": ("tracks: []", "tracks must not be empty"),
     "tracks that are no list": ("tracks: {name: a}", "tracks must be a list, with a name in each"),
@@ -171,16 +173,19 @@ MISTAKES = {
     "a track without name": ("tracks: [{program: 3}]", "a track has no name: got {'program': 3}"),
     "a name that is a number": ("tracks: [{name: 3}]", "a track's name must be text: got 3"),
     "one name twice": ("tracks: [{name: a}, {name: a}]", "track names must differ"),
-    "a text for a number": ("beats_per_bar: three\ntracks: [{name: a}]", "beats_per_bar must be a whole number: got 'three'"),
+    "a text for a number": ("beats_per_bar: three\ntracks: [{name: a}]",
+                            "beats_per_bar must be a whole number: got 'three'"),
     "a fraction for a number": ("beats_per_bar: 3.5\ntracks: [{name: a}]", "beats_per_bar must be a whole number: got 3.5"),
     "yes for a number": ("beats_per_bar: yes\ntracks: [{name: a}]", "beats_per_bar must be a whole number: got True"),
     "a program that is a name": ("tracks: [{name: a, program: flute}]", "track 'a': program must be a number: got 'flute'"),
     "a program too high": ("tracks: [{name: a, program: 128}]", "program must be 0 to 127: got 128 for track 'a'"),
     "drums by number": ("tracks: [{name: a, is_drum: 1}]", "track 'a': is_drum must be true or false: got 1"),
     "from a name": ("tracks: [{name: a, from: bass}]", "`from` of track 'a' must be keys and values: got 'bass'"),
-    "a bad family": ("tracks: [{name: a, from: {families: [horns]}}]", "no family of General MIDI 'horns': there are piano, "),
+    "a bad family": ("tracks: [{name: a, from: {families: [horns]}}]",
+                     "no family of General MIDI 'horns': there are piano, "),
     "families by number": ("tracks: [{name: a, from: {families: [3]}}]", "track 'a': families must be texts: got [3]"),
-    "programs by name": ("tracks: [{name: a, from: {programs: [flute]}}]", "track 'a': programs must be numbers: got ['flute']"),
+    "programs by name": ("tracks: [{name: a, from: {programs: [flute]}}]",
+                         "track 'a': programs must be numbers: got ['flute']"),
     "from a program too high": ("tracks: [{name: a, from: {programs: 200}}]", "programs must be 0 to 127: got 200"),
     "order by name": ("tracks: [{name: a, from: {order: first}}]", "track 'a': order must be a number: got 'first'"),
     "order 0": ("tracks: [{name: a, from: {order: 0}}]", "order must be at least 1: got 0"),
@@ -218,7 +223,8 @@ def test_a_file_in_six_eight_by_a_preset_of_ones_own(tmp_path):
     )
     eighths = [(i * 240, 240, 60 + i % 12) for i in range(6 + 6 + 8 + 6)]
     beats = [(tick, 10, 62) for tick in (0, 720, 1440, 2160, 4800, 5520)]
-    tracks = [(0, False, eighths), (0, False, [(0, 6240, 72)]), (0, True, beats), (33, False, [(240, 480, 40), (4800, 480, 60)])]
+    tracks = [(0, False, eighths), (0, False, [(0, 6240, 72)]), (0, True, beats),
+              (33, False, [(240, 480, 40), (4800, 480, 60)])]
     signatures = ((0, 6, 8), (2880, 4, 4), (4800, 6, 8))
     file = midi(tracks, signatures=signatures, names=("MELODY", "chords"))
     (tmp_path / "song.mid").write_bytes(file)

@@ -52,13 +52,16 @@ def test_a_table_that_differs_is_told():
 
 def test_what_the_toys_are_known_for():
     """The numbers that one can count by hand are in the files."""
-    rows = {(r["name"], r["column"]): r for r in json.loads((FOLDER / "toy_scales.json").read_text())["comparison"]["statistics"]}
+    rows = {(r["name"], r["column"]): r
+            for r in json.loads((FOLDER / "toy_scales.json").read_text())["comparison"]["statistics"]}
     assert (rows["notes", "lead"]["real"]["value"], rows["notes", "chords"]["real"]["value"]) == (8, 3)
     assert rows["used pitch classes", "lead"]["real"]["value"] == 7    # the octave is one class with the root
     assert rows["scale", "lead"]["real"]["value"] == 1
     assert rows["self-similarity, 1 bar", "lead"]["real"]["value"] == 1
     assert rows["qualified notes", "lead"]["generated"]["value"] == 0
-    rows = {(r["name"], r["column"]): r for r in json.loads((FOLDER / "toy_beats.json").read_text())["comparison"]["statistics"]}
+    rows = {(r["name"], r["column"]): r
+            for r in json.loads((FOLDER / "toy_beats.json").read_text())["comparison"]["statistics"]}
     assert rows["empty bars", "drums"]["generated"]["value"] == 0.5
-    assert rows["snare on 2 and 4", "drums"]["real"]["value"] == 1 and rows["snare on 2 and 4", "drums"]["generated"]["value"] == 0
+    snare = rows["snare on 2 and 4", "drums"]
+    assert snare["real"]["value"] == 1 and snare["generated"]["value"] == 0
     assert rows["drum pattern", "drums"]["real"]["value"] == 1

@@ -48,7 +48,8 @@ def test_shuffled_bars_are_all_there_in_another_order(songs):
         bars = [[bytes(bar.numpy().tobytes()) for bar in phrase.transpose(0, 1)] for phrase in (before, after)]
         assert sorted(bars[0]) == sorted(bars[1])
         n_moved += bars[0] != bars[1]
-    distinct = sum(len({bytes(bar.numpy().tobytes()) for bar in phrase.transpose(0, 1)}) == 4 for phrase in corpus.roll.frame)
+    distinct = sum(len({bytes(bar.numpy().tobytes()) for bar in phrase.transpose(0, 1)}) == 4
+                   for phrase in corpus.roll.frame)
     assert n_moved >= distinct
 
 

@@ -34,7 +34,8 @@ def test_what_was_written_comes_back(spec, tmp_path):
     roll.frame[3, :, 0] = roll.onset[3, :, 0] = False    # silence before
     roll.frame[4, :, -1] = roll.onset[4, :, -1] = False    # and after
     roll.frame[5, 0] = roll.onset[5, 0] = False    # a silent track
-    roll = Roll(roll.frame, roll.onset | roll.frame & ~torch.nn.functional.pad(roll.frame.flatten(2, 3), (0, 0, 1, 0))[:, :, :-1].view_as(roll.frame))
+    before = torch.nn.functional.pad(roll.frame.flatten(2, 3), (0, 0, 1, 0))[:, :, :-1].view_as(roll.frame)
+    roll = Roll(roll.frame, roll.onset | roll.frame & ~before)
     corpus, rejected = corpus_of_files(written(tmp_path / "out", roll, spec), spec, roll.frame.shape[2])
     assert not rejected
     back = in_order(corpus).unpacked()

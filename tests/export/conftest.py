@@ -46,7 +46,8 @@ def waltz():
 @pytest.fixture
 def jig():
     """(spec, notes, roll): two bars of 6/8 at 2 steps an eighth, that is 4 a quarter note."""
-    spec = RollSpec((Track("kit", is_drum=True), Track("fiddle", program=40)), steps_per_beat=2, beats_per_bar=6, beat_unit=8)
+    spec = RollSpec((Track("kit", is_drum=True), Track("fiddle", program=40)), steps_per_beat=2, beats_per_bar=6,
+                    beat_unit=8)
     notes = [(0, 36, step, step + 1) for step in (0, 6, 12, 18)]
     notes += [(1, 62, 0, 6), (1, 62, 6, 8), (1, 66, 8, 15), (1, 69, 21, 24)]
     return spec, notes, phrase(spec, notes, 2)
@@ -64,7 +65,8 @@ def seven():
 @pytest.fixture
 def march():
     """(spec, notes, roll): two bars of 2/2 at 8 steps a half note, that is 4 a quarter note."""
-    spec = RollSpec((Track("snare", is_drum=True), Track("tuba", program=58)), steps_per_beat=8, beats_per_bar=2, beat_unit=2)
+    spec = RollSpec((Track("snare", is_drum=True), Track("tuba", program=58)), steps_per_beat=8, beats_per_bar=2,
+                    beat_unit=2)
     notes = [(0, 38, step, step + 1) for step in (0, 8, 16, 24)] + [(1, 36, 0, 8), (1, 43, 8, 16), (1, 36, 16, 32)]
     return spec, notes, phrase(spec, notes, 2)
 

@@ -128,7 +128,8 @@ def test_notes_look_the_same_whatever_the_beat(phrase):
     six = dataclasses.replace(three, steps_per_beat=6, beats_per_bar=6, beat_unit=8)
     roll = phrase(three, [(0, 60, 0, 12), (0, 64, 12, 36)], 1)
     in_three, in_six = (
-        [box.extents.tolist() for color in (PALETTE[0], _lighter(PALETTE[0])) for box in boxes(figure(roll, spec).axes[0], color)]
+        [box.extents.tolist() for color in (PALETTE[0], _lighter(PALETTE[0]))
+         for box in boxes(figure(roll, spec).axes[0], color)]
         for spec in (three, six)
     )
     assert in_three == in_six and len(in_six) == 4

@@ -81,7 +81,8 @@ def test_fit_is_that_of_its_pairs():
     music = Music(random_roll(spec, seed=4), spec)
     found = fit(music, 1)
     assert found.chord_tones == pytest.approx(chord_tone_rate(music).value()[1].item())
-    for name, tally, columns in (("tonal_distance", tonal_distance(music), [0, 2]), ("onset_coincidence", onset_coincidence(music), [0, 3, 4])):
+    for name, tally, columns in (("tonal_distance", tonal_distance(music), [0, 2]),
+                                 ("onset_coincidence", onset_coincidence(music), [0, 3, 4])):
         total, count = (sum(part[:, c].sum().item() for c in columns) for part in tally)
         assert getattr(found, name) == pytest.approx(total / count, rel=1e-5)
     drums = fit(music, 3)

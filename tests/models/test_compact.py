@@ -75,7 +75,8 @@ def test_a_tracks_latents_change_that_track_alone():
     assert torch.equal(before[:, [0, 2]], after[:, [0, 2]]) and not torch.equal(before[:, 1], after[:, 1])
 
 
-@pytest.mark.parametrize("variant, shared, own", [("composer", True, False), ("jamming", False, True), ("hybrid", True, True)])
+@pytest.mark.parametrize("variant, shared, own",
+                         [("composer", True, False), ("jamming", False, True), ("hybrid", True, True)])
 def test_variants_have_the_latents_they_say(variant, shared, own):
     generator, _ = pair(variant=variant)
     z = latents(generator).requires_grad_()

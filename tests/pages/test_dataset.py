@@ -146,9 +146,11 @@ def test_names_of_strangers_are_text(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(tune)
     (tmp_path / "in" / f"{name}.mid").write_bytes(tune)
-    (tmp_path / "spec.yaml").write_text("tracks: [{name: '<b>drums</b>\u202e', is_drum: true}, {name: '</style><script>', program: 3}]\n")
+    (tmp_path / "spec.yaml").write_text(
+        "tracks: [{name: '<b>drums</b>\u202e', is_drum: true}, {name: '</style><script>', program: 3}]\n")
     folder = tmp_path / "set"
-    assert cli.main(["prepare", str(tmp_path / "in"), "-o", str(folder), "--spec", str(tmp_path / "spec.yaml"), "--report"]) == 0
+    assert cli.main(["prepare", str(tmp_path / "in"), "-o", str(folder), "--spec", str(tmp_path / "spec.yaml"),
+                     "--report"]) == 0
     text = (folder / "report.html").read_text(encoding="utf-8")
     found = Page(text)
     assert found.names() & {"script", "iframe"} == set()

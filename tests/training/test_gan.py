@@ -10,6 +10,7 @@ from musegan.config import Config, DataConfig, ModelConfig, TrainConfig
 from musegan.errors import UserError
 from musegan.models import load_generator
 from musegan.sampling import GivenRoll, sample
+from musegan.training import gan
 from musegan.training.gan import train
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
@@ -62,14 +63,15 @@ def test_stopped_and_resumed_equals_never_stopped(songs, tmp_path):
     assert train(TINY, songs, parts, resume=True)
     assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
     for name in ("best", "newest"):
-        assert (whole.path / name / "model.safetensors").read_bytes() == (parts.path / name / "model.safetensors").read_bytes()
+        one, other = ((run.path / name / "model.safetensors").read_bytes() for run in (whole, parts))
+        assert one == other
     assert [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in whole.metrics.open()] == [
         {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in parts.metrics.open()]
 
 
 RECIPES = {
     "wasserstein": {"penalty": "gradient", "penalty_weight": 10.0, "penalty_every": 1, "discriminator_updates": 3},
-    "hinge": {"penalty": "none", "learning_rate": 2e-4},
+    "hinge": {"penalty": "none", "penalty_every": TrainConfig.penalty_every, "learning_rate": 2e-4},
     "non-saturating": {"penalty": "real", "learning_rate_halving": 4},
     "classic": {"penalty": "real", "silence_track": True, "shift_beats": True},
     "least-squares": {"penalty": "real", "augment_target": 0.5, "slope_growth": 1.5},
@@ -77,15 +79,42 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("loss", RECIPES)
-def test_every_recipe_trains_and_resumes(loss, songs, tmp_path):
-    config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=dataclasses.replace(
-        TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating"))
+def test_every_recipe_trains_and_resumes(loss, songs, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan, "ADAPT_EVERY", 2)
+    model = dataclasses.replace(TINY.model, spectral_norm=loss == "hinge", accompaniment=loss == "non-saturating")
+    config = dataclasses.replace(with_train(steps=6, validate_every=3, loss=loss, **RECIPES[loss]), model=model)
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     assert train(config, songs, whole)
     assert not train(config, songs, parts, stop_requested=after(4))
     assert train(config, songs, parts, resume=True)
     assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
     assert any("penalty" in json.loads(line) for line in whole.metrics.open()) == (loss != "hinge")
+
+
+def test_the_memory_is_of_one_state_of_the_discriminator(songs, tmp_path, monkeypatch):
+    """What the probability adapts to are scores by the discriminator as it is after its update."""
+    monkeypatch.setattr(gan, "ADAPT_EVERY", 2)
+    scored, expected = [], []
+
+    class Watched(gan.Pair):
+        def update_generator(self, parts, seen):
+            score = lambda music: self.score(music, seen)    # noqa: E731
+            with torch.no_grad():
+                scored_now = [[score(part.music) for part in parts], [score(self.generate(part)) for part in parts]]
+            expected.append([torch.cat(each) for each in scored_now])
+            return super().update_generator(parts, seen)
+
+    def adapt(strength, training, held_out, generated):
+        scored.append((training, generated))
+        return 0.0
+
+    monkeypatch.setattr(gan, "Pair", Watched)
+    monkeypatch.setattr(gan.Strength, "adapt", adapt)
+    train(with_train(steps=4, augment_target=0.5, accumulate=2), songs, run_in(tmp_path))
+    assert len(scored) == 2
+    for of_adapt, of_update in zip(scored, expected[1::2]):
+        for a, b in zip(of_adapt, of_update):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_the_discriminator_is_updated_as_often_as_asked(songs, tmp_path):
@@ -99,7 +128,8 @@ def test_the_discriminator_is_updated_as_often_as_asked(songs, tmp_path):
 
 
 def test_schedules(songs, tmp_path):
-    config = with_train(steps=12, batch_size=64, learning_rate=1e-3, learning_rate_halving=5, slope_growth=1.5, max_slope=10.0)
+    config = with_train(steps=12, batch_size=64, learning_rate=1e-3, learning_rate_halving=5, slope_growth=1.5,
+                        max_slope=10.0)
     run = run_in(tmp_path)
     train(config, songs, run)
     state = run.load_checkpoint()
@@ -250,7 +280,12 @@ def test_damaged_lines_of_the_log_are_dropped(tmp_path):
         assert run.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"hello", lambda content: content.replace(b"generator", b"generatol")])
+@pytest.mark.parametrize("damage", [
+    lambda content: content[: len(content) // 2],
+    lambda content: b"",
+    lambda content: b"hello",
+    lambda content: content.replace(b"generator", b"generatol"),
+])
 def test_a_damaged_checkpoint_is_an_error(songs, tmp_path, damage):
     run = run_in(tmp_path)
     train(with_train(steps=1), songs, run)
