@@ -26,10 +26,10 @@ class Decoding:
     """`threshold` takes what is likelier than `at`, `bernoulli` draws each cell."""
     at: float | None = None
     """Probability in (0, 1) above which a cell sounds; lower gives more notes. None: the model's own thresholds, one for
-    each track."""
+    each track, by what is given."""
     density: float = 1.0
     """So many times as many cells sound, in the mean of what the model makes: each track's threshold is moved to where
-    this holds. Only for `threshold`."""
+    this holds with nothing given, and as far where tracks are. Only for `threshold`."""
     min_steps: int = 1
     """Shortest note of pitched tracks that stays."""
     max_gap_steps: int = 0
@@ -92,7 +92,8 @@ def binarize(
         logits: planes [N, K, B, T, P].
         layout: says which tracks play one note at a time.
         method: as in `sample`.
-        thresholds: [2, K] in (0, 1), of each track's frame and onset probabilities, for the method `threshold`; 0.5 without.
+        thresholds: [2, K] or [N, 2, K] in (0, 1), of each track's frame and onset probabilities, for the method `threshold`;
+            0.5 without.
         seed: of the Bernoulli draws.
         first_sample: number of the first sample, which decides its place in the random stream.
     Returns:
@@ -100,14 +101,15 @@ def binarize(
     """
     if thresholds is None:
         thresholds = torch.full((2, len(layout.heads)), 0.5, dtype=torch.float64)
-    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [2, K, 1, 1, 1]
+    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [..., 2, K, 1, 1, 1]
     frame_logits = logits.frame.clone()
     for k, head in enumerate(layout.heads):
         if head == "mono":
             convert = _hazards if method == "bernoulli" else winner
             frame_logits[:, k] = convert(frame_logits[:, k])
     if method == "threshold":
-        frame, onset = threshold(frame_logits - cuts[0]), threshold(logits.onset - cuts[1])
+        frame_cuts, onset_cuts = cuts.unbind(-5)
+        frame, onset = threshold(frame_logits - frame_cuts), threshold(logits.onset - onset_cuts)
     else:
         offset = first_sample * logits.frame[0].numel()
         frame = bernoulli(frame_logits, derived_seed(seed, "frames"), offset)

@@ -108,14 +108,15 @@ def render(
     if not len(latents):
         empty = torch.zeros(0, spec.n_tracks, n_bars, spec.steps_per_bar, spec.n_pitches, dtype=torch.bool)
         return Roll(empty, empty.clone())
-    thresholds = thresholds_of(model, decoding)
+    thresholds = thresholds_of(model, decoding, None if given is None else given.tracks)
+    thresholds = thresholds.expand(len(latents), -1, -1)    # [N, 2, K]
     size = max(_BATCH * model.n_bars // n_bars, 1)
     rolls = []
     for first in range(0, len(latents), size):
         rows = slice(first, first + size)
         part = None if given is None else given[rows]
         logits = logits_from(model, latents[rows], part)
-        roll = _binarized(logits, model.layout, decoding.method, thresholds, seed, numbers[rows])
+        roll = _binarized(logits, model.layout, decoding.method, thresholds[rows], seed, numbers[rows])
         roll = decoding.cleaned(roll, logits.frame, spec)
         if part is not None:
             roll = Roll(*map(partial(_replaced, part.tracks), roll, part.roll))
@@ -217,26 +218,40 @@ def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def thresholds_of(model: Generator, decoding: Decoding) -> Tensor:
-    """[2, K] float64, of each track's frame and onset probabilities.
+def thresholds_of(model: Generator, decoding: Decoding, tracks: Tensor | None = None) -> Tensor:
+    """Of each track's frame and onset probabilities.
 
-    For a density other than 1, each track's is moved to where so many times as many cells of some phrases of the model
-    lie above it; they are the same phrases for every request, so that no phrase depends on those made with it.
+    For a density other than 1, each track's is moved to where so many times as many cells of some phrases of the model,
+    to which nothing is given, lie above it, and as far in log-odds where tracks are given. They are the same phrases for
+    every request, so that no phrase depends on those made with it.
+
+    Args:
+        tracks: [N, K] bool, which are given.
+    Returns:
+        [N, 2, K] float64 in (0, 1); [2, K] without tracks.
     """
-    thresholds = model.thresholds.double().clone()
+    frame, onset = model.thresholds_for(tracks).unbind(-2)    # [N, K] or [K] each
+    alone = model.thresholds[0].double()    # [K], with nothing given
     if decoding.at is not None:
-        thresholds[0] = decoding.at
-    if decoding.density == 1:
-        return thresholds
+        frame, alone = (torch.full_like(each, decoding.at) for each in (frame, alone))
+    if decoding.density != 1:
+        moved = frame.logit() + _moves(model, alone.logit(), decoding.density)
+        frame = moved.sigmoid().clamp(max=1 - 2**-53)    # at 1 nothing would sound
+    return torch.stack([frame, onset], dim=-2)
+
+
+def _moves(model: Generator, cuts: Tensor, density: float) -> Tensor:
+    """How far cuts [K] move, in log-odds, for a density: [K] float64."""
+    moves = torch.zeros_like(cuts)
     logits = logits_of(model, range(_N_REFERENCE), derived_seed(0, "density"))
     for k, head in enumerate(model.layout.heads):
         scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
         scores = scores[torch.isfinite(scores)].double().sort(descending=True).values
-        n_above = int((scores > thresholds[0, k].logit()).sum())
-        wanted = round(min(decoding.density * n_above, len(scores) - 1))
+        n_above = int((scores > cuts[k]).sum())
+        wanted = round(min(density * n_above, len(scores) - 1))
         if n_above and wanted != n_above:    # what lies above the next lower score
-            thresholds[0, k] = scores[wanted].sigmoid().clamp(max=1 - 2**-53)    # at 1 nothing would sound
-    return thresholds
+            moves[k] = scores[wanted] - cuts[k]
+    return moves
 
 
 def _binarized(
@@ -247,7 +262,7 @@ def _binarized(
         return binarize(logits, layout, method, thresholds)
     breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     rolls = [
-        binarize(RollLogits(*(plane[a:b] for plane in logits)), layout, method, thresholds, seed, numbers[a])
+        binarize(RollLogits(*(plane[a:b] for plane in logits)), layout, method, seed=seed, first_sample=numbers[a])
         for a, b in zip([0, *breaks], [*breaks, len(numbers)])
     ]
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))

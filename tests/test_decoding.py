@@ -41,6 +41,24 @@ def test_density_one_leaves_the_models_thresholds(generator):
     assert thresholds_of(generator, Decoding(at=0.3))[0].tolist() == [0.3] * 3
 
 
+def test_density_moves_thresholds_to_given_tracks_as_far():
+    model, _ = pair(accompaniment=True)
+    model.thresholds.fill_(0.13)
+    model.given_thresholds.copy_(torch.tensor([0.2, 0.3, 0.4])[:, None, None])
+    none, both = torch.zeros(1, 3, dtype=torch.bool), torch.tensor([[True, False, True]])
+    tracks = torch.cat([none, torch.eye(3, dtype=torch.bool), both])
+    cuts = {density: thresholds_of(model.double().eval(), Decoding(density=density), tracks).logit() for density in (1, 2)}
+    levels = torch.tensor([0.13, 0.2, 0.3, 0.4]).double().logit().tolist()
+    for row, level in zip(cuts[1], [*levels, (levels[1] + levels[3]) / 2]):
+        assert torch.allclose(row, torch.full_like(row, level), atol=1e-6)
+    moves = cuts[2] - cuts[1]
+    assert torch.allclose(moves, moves[:1].expand(5, -1, -1), atol=1e-9) and (moves[:, 0, :2] < -0.1).all() and not moves[:, 1].any()
+    assert torch.allclose(moves[0, 0], thresholds_of(model, Decoding(density=2))[0].logit() - levels[0], atol=1e-9)
+    everywhere = thresholds_of(model, Decoding(at=0.3), tracks)
+    assert (everywhere[:, 0] == 0.3).all() and torch.allclose(everywhere[:, 1].logit(), cuts[1][:, 1])
+    assert model.thresholds.tolist() == [[pytest.approx(0.13)] * 3] * 2    # as it was
+
+
 def test_cleaning_makes_notes_long_and_few(generator):
     wild = render(generator, draw(generator, range(8), 0), 0, decoding=Decoding("bernoulli"))
     tame = render(generator, draw(generator, range(8), 0), 0, decoding=Decoding(

@@ -11,8 +11,9 @@ from musegan.keys import Key, key_shifts, pitch_class_weights
 from musegan.latents import draw, piece, reroll
 from musegan.models import Facts, Layout, RollLogits
 from musegan.roll import Roll, RollSpec, Track
-from musegan.sampling import in_key, render, sample
+from musegan.sampling import GivenRoll, in_key, render, sample
 from tests.models.test_compact import pair
+from tests.models.test_layout import random_roll
 
 SPEC = RollSpec((Track("drums", is_drum=True), Track("bass")), n_pitches=4, lowest_pitch=36, beats_per_bar=1)
 MONO = Layout(SPEC, (0, 0), (4, 4), ("poly", "mono"))
@@ -74,6 +75,34 @@ def test_a_sample_does_not_depend_on_how_many_are_made(method, monkeypatch):
     for plane, first, again in zip(many, few, split):
         assert torch.equal(plane[:2], first) and torch.equal(plane, again)
     assert many.frame.any()
+
+
+def test_each_phrase_has_the_thresholds_of_what_it_is_given(monkeypatch):
+    """To drums the piano is silent, to the bass it plays, and in between to both, whatever is made beside it."""
+    generator, _ = pair(accompaniment=True)
+    generator.thresholds.fill_(0.13)
+    for row, at in zip(generator.given_thresholds, (0.99, 0.13, 0.01)):
+        row.fill_(at)
+    tracks = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 0, 1], [1, 0, 1]] * 2).bool()
+    given = GivenRoll(random_roll(n=8), tracks)
+    whole = sample(generator, 8, 1, in_training_key=True, given=given).frame
+    counts = whole[:, 1].flatten(1).sum(1).view(2, 4).sum(0)
+    assert counts[1] == 0 < counts[0] and counts[3] < counts[2]
+    monkeypatch.setattr(sampling, "_BATCH", 3)
+    assert torch.equal(sample(generator, 8, 1, in_training_key=True, given=given).frame, whole)
+    for i in range(8):
+        alone = sample(generator, 1, 1, in_training_key=True, first_sample=i, given=given[i : i + 1]).frame
+        assert torch.equal(alone, whole[i : i + 1])
+    assert torch.equal(sample(generator, 1, 1, in_training_key=True).frame, whole[:1])
+
+
+def test_thresholds_of_each_phrase_are_its_own():
+    both = logits([[0.9, 0.3, 0.1, 0]] * 4, [[0.5] * 4] * 4)
+    layout = Layout(SPEC, (0, 0), (4, 4), ("poly", "poly"))
+    thresholds = torch.tensor([[0.2, 0.6], [0.5, 0.4], [0.95, 0.6]])[:, :, None].expand(-1, -1, 2)    # [3, frame onset, K]
+    roll = binarize(RollLogits(*(plane.repeat(3, 1, 1, 1, 1) for plane in both)), layout, "threshold", thresholds)
+    assert roll.frame[:, 1].sum((1, 2)).tolist() == [[4, 4, 0, 0], [4, 0, 0, 0], [0, 0, 0, 0]]
+    assert roll.onset[:, 1].sum((1, 2)).tolist() == [[1, 1, 0, 0], [4, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_another_seed_is_other_music():

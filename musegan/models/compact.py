@@ -73,7 +73,7 @@ class CompactGenerator(Generator):
         check_variant(variant)
         n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
         n_rows = 1 if variant == "composer" else 1 + n_tracks
-        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 1 + n_bars, latent_size), slope=SLOPE)
+        super().__init__(layout, n_bars, facts, (n_rows, 1 + n_bars, latent_size), SLOPE, accompaniment)
         self.variant, self.own_bar_share = variant, float(own_bar_share)
 
         # Shared by the tracks
@@ -109,11 +109,6 @@ class CompactGenerator(Generator):
                     value.zero_()
         if facts.frame_density:
             self._start_at(facts)
-
-    @property
-    def accompanies(self) -> bool:
-        """Whether it takes given tracks."""
-        return hasattr(self, "encoder")
 
     @property
     def any_length(self) -> bool:

@@ -15,7 +15,7 @@ from musegan.errors import UserError, one_line
 from musegan.files import atomic_write
 from musegan.models.bmusegan import BMuseganGenerator
 from musegan.models.compact import CompactGenerator
-from musegan.models.generator import Facts, Generator
+from musegan.models.generator import THRESHOLDS, Facts, Generator
 from musegan.models.layout import Layout
 from musegan.models.musegan import MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Generator
@@ -79,6 +79,7 @@ def load_generator(folder: Path) -> Generator:
         raise UserError(f"{weights} is damaged or does not fit its config: {one_line(err)}") from err
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()):
         raise UserError(f"{weights} is damaged: a weight is not a number")
-    if not ((model.thresholds > 0) & (model.thresholds < 1)).all() or not model.slope > 0:
+    thresholds = [value for name, value in model.named_buffers() if name in THRESHOLDS]
+    if not all(((value > 0) & (value < 1)).all() for value in thresholds) or not model.slope > 0:
         raise UserError(f"{weights} is damaged: thresholds must lie between 0 and 1, and the slope above 0")
     return model.eval()

@@ -16,6 +16,7 @@ from musegan.roll import RollSpec
 
 MAX_BARS = 1024    # of a phrase, and of a piece
 MAX_COUNT = 1 << 53    # of phrases; larger ones are no exact float64
+THRESHOLDS = ("thresholds", "given_thresholds")    # buffers that are calibrated, not trained
 
 
 class RollLogits(NamedTuple):
@@ -72,12 +73,21 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         facts: of the training data.
         latent_shape: of one sample's latents, standard normal.
         slope: by which cells, or binary neurons, multiply their input at the start; training may raise it.
+        accompaniment: it takes given tracks.
     """
 
     kind: ClassVar[str]
     """Its name in a config and in a model folder."""
 
-    def __init__(self, layout: Layout, n_bars: int, facts: Facts, latent_shape: tuple[int, ...], slope: float = 1.0):
+    def __init__(
+        self,
+        layout: Layout,
+        n_bars: int,
+        facts: Facts,
+        latent_shape: tuple[int, ...],
+        slope: float = 1.0,
+        accompaniment: bool = False,
+    ):
         super().__init__()
         check_positive(n_bars=n_bars)
         if n_bars > MAX_BARS:
@@ -87,8 +97,11 @@ class Generator(nn.Module, PyTorchModelHubMixin):
                 raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")
         self.layout, self.n_bars, self.facts, self.latent_shape = layout, n_bars, facts, tuple(latent_shape)
         self.register_buffer("slope", torch.tensor(slope))
-        self.register_buffer("thresholds", torch.full((2, layout.spec.n_tracks), 0.5))
+        n_tracks = layout.spec.n_tracks
+        self.register_buffer("thresholds", torch.full((2, n_tracks), 0.5))
         """[2, K] in (0, 1), of each track's frame and onset probabilities, from which a cell sounds or starts a note."""
+        self.register_buffer("given_thresholds", torch.full((n_tracks, 2, n_tracks), 0.5) if accompaniment else None)
+        """[K, 2, K] the same to each given track; None where it takes none."""
 
     @property
     def spec(self) -> RollSpec:
@@ -103,7 +116,7 @@ class Generator(nn.Module, PyTorchModelHubMixin):
     @property
     def accompanies(self) -> bool:
         """Whether it takes given tracks."""
-        return False
+        return self.given_thresholds is not None
 
     @property
     def any_length(self) -> bool:
@@ -118,6 +131,20 @@ class Generator(nn.Module, PyTorchModelHubMixin):
     def has_track_latents(self) -> bool:
         """Whether row 1 + k of its latents is track k's own and changes no other track; row 0 is shared."""
         return False
+
+    def thresholds_for(self, tracks: Tensor | None) -> Tensor:
+        """Thresholds of phrases by what each is given: to several tracks the mean, in log-odds, of those to each.
+
+        Args:
+            tracks: [N, K] bool, which are given.
+        Returns:
+            [N, 2, K] float64 in (0, 1); [2, K] without tracks.
+        """
+        if tracks is None or not self.accompanies:
+            return self.thresholds.double()
+        each = self.given_thresholds.double().logit() * tracks[:, :, None, None]    # [N, K, 2, K]
+        n_given = tracks.sum(1)[:, None, None]
+        return torch.where(n_given > 0, (each.sum(1) / n_given).sigmoid(), self.thresholds.double())
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees: the probability of each cell of the layout's features.

@@ -69,7 +69,7 @@ class MuseganGenerator(Generator):
         check_whole(layout)
         n_tracks = layout.spec.n_tracks
         n_rows = 1 if variant == "composer" else 1 + n_tracks
-        super().__init__(layout, n_bars, facts, latent_shape=(n_rows, 2, latent_size))
+        super().__init__(layout, n_bars, facts, (n_rows, 2, latent_size), accompaniment=accompaniment)
         self.variant = variant
 
         skip_width = max(1, width // 8) if accompaniment else 0
@@ -89,11 +89,6 @@ class MuseganGenerator(Generator):
             with torch.no_grad():
                 for layer, share in zip(self.bars, shares.split(n_made)):
                     layer.bias.copy_(share.logit())
-
-    @property
-    def accompanies(self) -> bool:
-        """Whether it takes given tracks; none given is then as good as `None`."""
-        return hasattr(self, "encoder")
 
     @property
     def has_track_latents(self) -> bool:

@@ -1,53 +1,97 @@
 """Thresholds at which a generator's tracks sound, and start notes, as often as in its training data.
 
-Where a generator is unsure, cells lie below one half and would be lost: tracks come out thin, drums above all.
+Where a generator is unsure, cells lie below one half and would be lost: tracks come out thin, drums above all. To given tracks
+it is unsure of other cells than with nothing given, so that thresholds differ.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from musegan.decoding import sounding_before, winner
-from musegan.models import Generator
-from musegan.sampling import logits_of
+from musegan.models import Generator, Layout, RollLogits
+from musegan.roll import Roll
+from musegan.sampling import GivenRoll, logits_of
 
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
 _N_PHRASES = 256
+_N_GIVEN = 128    # phrases to each given track
 
 
 @torch.no_grad()
-def calibrate(generator: Generator, seed: int) -> None:
-    """Sets `generator.thresholds` by phrases drawn from it; to one half where the data's densities are unknown, or binary
+def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None:
+    """Sets a generator's thresholds by phrases drawn from it; to one half where the data's densities are unknown, or binary
     neurons decide.
+
+    Those to a given track are such that the others sound as often as in the real phrases in which this track sounds; where
+    there are none, they are those with nothing given.
 
     Args:
         generator: in evaluation mode.
         seed: of the phrases.
+        real: planes [N, K, B, T, P] bool of training phrases, in the training key, for a generator that accompanies.
     """
     facts, layout = generator.facts, generator.layout
     generator.thresholds.fill_(0.5)
+    if generator.accompanies:
+        generator.given_thresholds.fill_(0.5)
     if not facts.frame_density or generator.is_binary:
         return
     logits = logits_of(generator, range(_N_PHRASES), seed)
+    generator.thresholds.copy_(_thresholds(logits, layout, facts.frame_density, facts.onset_density))
+    if generator.accompanies:
+        generator.given_thresholds[:] = generator.thresholds
+        if real is not None:
+            _calibrate_given(generator, seed, real)
+
+
+def _calibrate_given(generator: Generator, seed: int, real: Roll) -> None:
+    """Sets the thresholds to each track that sounds in real phrases."""
+    cells, onsets = (plane.flatten(2).sum(2) for plane in real)    # [N, K]
+    n_steps = real.frame[0, 0, ..., 0].numel()
+    for track, thresholds in enumerate(generator.given_thresholds):
+        sounding = cells[:, track].nonzero().squeeze(1)
+        if len(sounding):
+            n_cells, n_onsets = cells[sounding].sum(0), onsets[sounding].sum(0)
+            densities = n_cells / (len(sounding) * n_steps), n_onsets / n_cells.clamp(min=1)
+            logits = logits_of(generator, range(_N_GIVEN), seed, _given(real, sounding, track))
+            thresholds.copy_(_thresholds(logits, generator.layout, *(density.tolist() for density in densities)))
+
+
+def _given(real: Roll, phrases: Tensor, track: int) -> GivenRoll:
+    """A track of so many phrases as are made to it, spread over those of some indices: phrases of a piece lie in a row."""
+    spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]
+    tracks = torch.arange(real.frame.shape[1]) == track
+    return GivenRoll(real.map(lambda plane: plane[spread]), tracks.expand(_N_GIVEN, -1))
+
+
+def _thresholds(
+    logits: RollLogits, layout: Layout, frame_density: Sequence[float], onset_density: Sequence[float]
+) -> Tensor:
+    """[2, K] at which phrases sound, and start notes, as often as `Facts` says it of the data."""
+    thresholds = torch.full((2, len(layout.heads)), 0.5)
     frame = torch.empty_like(logits.frame, dtype=torch.bool)
     for k, head in enumerate(layout.heads):
         scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
-        wanted = facts.frame_density[k] * scores[..., 0].numel()
-        generator.thresholds[0, k] = _threshold(scores.flatten(), wanted)
-        frame[:, k] = scores > generator.thresholds[0, k].logit()
+        wanted = frame_density[k] * scores[..., 0].numel()
+        thresholds[0, k] = _threshold(scores.flatten(), wanted)
+        frame[:, k] = scores > thresholds[0, k].logit()
     before = sounding_before(frame)
-    for k, onset_density in enumerate(facts.onset_density):
+    for k, density in enumerate(onset_density):
         if layout.columns[k].onset:
             held = frame[:, k] & before[:, k]
-            wanted = onset_density * frame[:, k].sum() - (frame[:, k] & ~before[:, k]).sum()
-            generator.thresholds[1, k] = _threshold(logits.onset[:, k][held], float(wanted))
+            wanted = density * frame[:, k].sum() - (frame[:, k] & ~before[:, k]).sum()
+            thresholds[1, k] = _threshold(logits.onset[:, k][held], float(wanted))
+    return thresholds
 
 
 def _threshold(scores: Tensor, wanted: float) -> Tensor:
     """The probability above which about `wanted` of the log-odds [n] lie, within `_RANGE`."""
     if len(scores) == 0:
         return torch.tensor(0.5)
-    order = scores.sort(descending=True).values
-    cut = order[min(max(round(wanted), 0), len(scores) - 1)]
+    n_above = min(max(round(wanted), 0), len(scores) - 1)
+    cut = scores.kthvalue(len(scores) - n_above).values
     return cut.sigmoid().clamp(*_RANGE)

@@ -19,6 +19,7 @@ from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.models import Facts, build
 from musegan.models.batch import n_processes, rank
+from musegan.models.generator import THRESHOLDS
 from musegan.seeding import derived_seed
 from musegan.training import processes
 from musegan.training.augmentation import ADAPT_EVERY, Strength, view
@@ -230,7 +231,7 @@ def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.M
 def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Moves an average, batch-norm statistics included, towards a network; its thresholds are its own."""
     for (name, old), new in zip(average.state_dict().items(), network.state_dict().values()):
-        if name == "thresholds":
+        if name in THRESHOLDS:
             continue
         if old.is_floating_point() and name != "slope":
             old.lerp_(new, 1 - decay)

@@ -57,7 +57,7 @@ class Record:
     def compare(self, average: Generator, step: int) -> Found:
         """Compares a generator with held-out pieces, and keeps it as the newest and, where it is, as the best one."""
         run, say = self._run, self._progress.say
-        calibrate(average, derived_seed(self._seed, "calibration"))
+        calibrate(average, derived_seed(self._seed, "calibration"), self._validation.training)
         found = self._validation.compare(average)
         distance = found.distances["distance_held_out"]
         save_generator(average, run.newest)

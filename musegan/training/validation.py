@@ -48,6 +48,8 @@ class Validation:
         rolls = {"held_out": held_out.sample(n, self._seed), "training": training.sample(n, self._seed)}
         self._real = {name: _measured(roll, training) for name, roll in rolls.items()}
         self._held_out = rolls["held_out"]
+        self.training = rolls["training"]
+        """[n, K, B, T, P] bool planes of training phrases, in the training key."""
         self.floor = float(distance(*(measured.counts() for measured in self._real.values())))
         """Distance between the two sets of real phrases."""
 

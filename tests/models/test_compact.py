@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from musegan.errors import UserError
 from musegan.losses import generator_loss
 from musegan.models import CompactDiscriminator, CompactGenerator, Facts, Given, Layout, load_generator, save_generator
 from musegan.models.compact import gated
@@ -98,6 +99,23 @@ def test_given_tracks_come_out_as_they_are_and_change_the_others():
     # What is there of tracks that are not given does not count.
     silent = torch.where(LAYOUT.cells_of(tracks), features, 0)
     assert torch.equal(generator.probabilities(z, Given(silent, tracks)), made)
+
+
+def test_thresholds_to_given_tracks_are_kept_with_the_model(tmp_path):
+    generator, _ = pair(accompaniment=True)
+    generator.given_thresholds.copy_(torch.rand(3, 2, 3))
+    save_generator(generator, tmp_path)
+    loaded, tracks = load_generator(tmp_path), torch.tensor([[True, False, True], [False, False, False]])
+    assert torch.equal(loaded.thresholds_for(tracks), generator.thresholds_for(tracks))
+    assert torch.allclose(loaded.thresholds_for(tracks[:1, [0, 1, 1]]), generator.given_thresholds[:1].double())
+    assert torch.equal(loaded.thresholds_for(None), generator.thresholds.double())
+    generator.given_thresholds[1, 0, 2] = 1.0
+    save_generator(generator, tmp_path)
+    with pytest.raises(UserError, match="thresholds must lie between 0 and 1"):
+        load_generator(tmp_path)
+    alone, _ = pair()
+    assert not alone.accompanies and "given_thresholds" not in alone.state_dict()
+    assert torch.equal(alone.thresholds_for(tracks), alone.thresholds.double())
 
 
 def test_any_number_of_bars():

@@ -3,19 +3,49 @@
 import pytest
 import torch
 
-from musegan.models import Facts, Layout
+from musegan.models import CompactGenerator, Facts, Layout, RollLogits
 from musegan.models.bmusegan import BMuseganGenerator
-from musegan.sampling import sample
+from musegan.roll import Roll
+from musegan.sampling import GivenRoll, sample
 from musegan.training.calibration import calibrate
 from tests.models.test_compact import pair
-from tests.models.test_layout import SPEC
+from tests.models.test_layout import SPEC, random_roll
 
 # [K] pitches that sound at a step, where the outputs of a new generator with these facts start somewhere else
 WANTED = Facts((0.3, 1.2, 0.6), (1.0, 0.97, 0.95))
+POLY = Layout(SPEC, (0, 0, 0), (12, 12, 12), ("poly", "poly", "poly"))
+LEVELS = torch.tensor([-1.0, 0.5, 0.0])    # by which drums, piano and bass that are given move all frames, and against it all onsets
 
 
-def densities(generator):
-    roll = sample(generator, 64, seed=3)
+class Moved(CompactGenerator):
+    """Hears of given tracks which they are, and nothing else."""
+
+    kind = "moved"
+
+    def forward(self, latents, given=None):
+        frame, onset = super().forward(latents, given)
+        level = (given.tracks * LEVELS).sum(1)[:, None, None, None, None]
+        return RollLogits(frame + level, onset - level)
+
+
+def moved(facts=WANTED):
+    generator, _ = pair(POLY, facts=facts, accompaniment=True)
+    with torch.no_grad():
+        for skip in generator.encoder.skips:
+            skip.weight.zero_(), skip.bias.zero_()
+        for head in generator.heads:    # so that no thresholds lie at the ends of their range
+            head.step.weight.mul_(6)
+    generator.__class__ = Moved
+    return generator.eval()
+
+
+def given(track, n=64, roll=None):
+    roll = random_roll(n=n) if roll is None else roll
+    return GivenRoll(roll, (torch.arange(3) == track).expand(n, -1))
+
+
+def densities(generator, given=None):
+    roll = sample(generator, 64, seed=3, given=given, in_training_key=True)
     cells = roll.frame.sum((0, 2, 3, 4)).double()
     steps = 64 * 2 * generator.spec.steps_per_bar
     return (cells / steps).tolist(), (roll.onset.sum((0, 2, 3, 4)) / cells).tolist()
@@ -68,3 +98,70 @@ def test_binary_neurons_keep_their_threshold(stage, decided):
         torch.nn.init.normal_(weight, std=0.3)
     calibrate(generator, seed=0)
     assert bool((generator.thresholds == 0.5).all()) == decided
+
+
+def test_tracks_sound_as_often_as_in_the_data_whatever_is_given():
+    """Where all real tracks sound in all phrases, as often with a track given as with nothing."""
+    generator, real, more = moved(Facts((4.8,) * 3, (1.0, 0.5, 0.5))), random_roll(n=200, density=0.4), random_roll(n=200, density=0.6, seed=1)
+    real = Roll(real.frame, real.onset | real.frame & more.frame)    # 0.5 + 0.5 * 0.6 = 0.8 of the cells are starts
+    generator.facts = Facts((4.8,) * 3, (1.0, 0.8, 0.8))
+    calibrate(generator, seed=0)
+    assert densities(generator, given(0))[0][1] < 3.6    # what the thresholds with nothing given make of it
+    calibrate(generator, seed=0, real=real)
+    for track in (None, 0, 1, 2):
+        found, starts = densities(generator, None if track is None else given(track))
+        for k in {0, 1, 2} - {track}:
+            assert found[k] == pytest.approx(4.8, rel=0.1) and starts[k] == pytest.approx((1.0, 0.8, 0.8)[k], abs=0.03)
+    cuts = generator.given_thresholds.logit()
+    moves = cuts - generator.thresholds.logit()
+    assert torch.allclose(moves[:, 0], LEVELS[:, None].expand(-1, 3), atol=0.15)
+    both = generator.thresholds_for(torch.tensor([[True, True, False]]))[0]
+    assert torch.allclose(both.logit(), cuts[:2].mean(0).double(), atol=1e-5)
+
+
+def test_tracks_sound_as_often_as_beside_the_given_one():
+    """Half of the real phrases are for piano with a busy bass, half for drums with a sparse one."""
+    generator, real, busy = moved(), random_roll(n=200, density=0.03), random_roll(n=200, density=0.1, seed=1)
+    even = torch.arange(200) % 2 == 0
+    for plane, own in zip(real, busy):
+        plane[even, 2] = own[even, 2]
+        plane[even, 0], plane[~even, 1] = False, False
+    calibrate(generator, seed=0, real=real)
+    assert densities(generator, given(0))[0][2] == pytest.approx(0.03 * 12, rel=0.2)
+    assert densities(generator, given(1))[0][2] == pytest.approx(0.1 * 12, rel=0.2)
+
+
+def test_given_phrases_are_of_all_pieces():
+    """Of those that follow each other, not the first ones."""
+    generator, real = moved(), random_roll(n=300)
+    seen, features = [], POLY.crop(real)
+    generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    calibrate(generator, seed=0, real=real)
+    for heard, track in zip(seen[1:], range(3)):
+        assert heard.tracks.tolist() == given(track, n=128).tracks.tolist()
+        places = [(features == each.bool()).flatten(1).all(1).nonzero().item() for each in heard.features]
+        assert places == sorted(set(places)) and places[0] == 0 and places[-1] >= 297
+
+
+@pytest.mark.parametrize("real", [None, Roll(*(torch.zeros(4, 3, 2, 16, 12, dtype=torch.bool) for _ in range(2)))])
+def test_to_a_track_that_never_sounds_thresholds_are_those_with_nothing_given(real):
+    generator = moved()
+    generator.given_thresholds.fill_(0.9)
+    calibrate(generator, seed=0, real=real)
+    assert torch.equal(generator.given_thresholds, generator.thresholds.expand(3, -1, -1))
+
+
+def test_without_facts_thresholds_to_given_tracks_stay_one_half():
+    generator = moved(Facts())
+    generator.given_thresholds.fill_(0.9)
+    calibrate(generator, seed=0, real=random_roll())
+    assert (generator.given_thresholds == 0.5).all()
+
+
+def test_the_same_seed_and_phrases_are_the_same_thresholds():
+    found = []
+    for batch in (200, 200, 150):
+        generator = moved()
+        calibrate(generator, seed=0, real=random_roll(n=200, density=0.05).map(lambda plane: plane[:batch]))
+        found.append(generator.given_thresholds)
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

@@ -180,6 +180,17 @@ def test_given_tracks_are_seen_by_the_discriminator_as_they_are(songs, tmp_path)
         sample(model, 4, 0, given=given)
 
 
+def test_calibrated_thresholds_are_no_part_of_the_average(songs, tmp_path):
+    """They stay as the last comparison left them, which knows the training phrases."""
+    run = run_in(tmp_path)
+    config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, accompaniment=True))
+    assert not train(config, songs, run, stop_requested=after(8))    # compared at 6
+    state, model = run.load_checkpoint(), load_generator(run.newest)
+    for name in ("thresholds", "given_thresholds"):
+        assert torch.equal(state["average"][name], getattr(model, name)) and (state["generator"][name] == 0.5).all()
+    assert not torch.equal(model.given_thresholds, model.thresholds.expand_as(model.given_thresholds))
+
+
 def test_given_tracks_are_a_share_and_never_all():
     tracks = given_tracks(4000, 5, share=0.5, seed=0)
     number = tracks.sum(1)
