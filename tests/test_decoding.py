@@ -52,7 +52,8 @@ def test_density_moves_thresholds_to_given_tracks_as_far():
     for row, level in zip(cuts[1], [*levels, (levels[1] + levels[3]) / 2]):
         assert torch.allclose(row, torch.full_like(row, level), atol=1e-6)
     moves = cuts[2] - cuts[1]
-    assert torch.allclose(moves, moves[:1].expand(5, -1, -1), atol=1e-9) and (moves[:, 0, :2] < -0.1).all() and not moves[:, 1].any()
+    assert torch.allclose(moves, moves[:1].expand(5, -1, -1), atol=1e-9)
+    assert (moves[:, 0, :2] < -0.1).all() and not moves[:, 1].any()
     assert torch.allclose(moves[0, 0], thresholds_of(model, Decoding(density=2))[0].logit() - levels[0], atol=1e-9)
     everywhere = thresholds_of(model, Decoding(at=0.3), tracks)
     assert (everywhere[:, 0] == 0.3).all() and torch.allclose(everywhere[:, 1].logit(), cuts[1][:, 1])

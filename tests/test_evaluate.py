@@ -88,7 +88,7 @@ def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, cap
     counts = songs.roll(songs.phrase_starts(2)[::10], 2).frame.sum((0, 2, 3))
     layout = Layout.fit(counts, songs.spec)
     generator, _ = pair(layout, facts=Facts((0.6, 2.4, 2.4, 2.0, 2.4), (0.5,) * 5, (1,) * 12), accompaniment=True)
-    generator.thresholds.fill_(0.13)    # as if calibrated: some cells of an untrained model sound
+    generator.given_thresholds.fill_(0.13)    # as if calibrated: some cells of an untrained model sound
     with torch.no_grad():
         for skip in generator.encoder.skips:
             skip.weight *= 8    # listens, though untrained

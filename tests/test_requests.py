@@ -14,6 +14,7 @@ from musegan.data.sources import Source
 from musegan.export import write_midi
 from musegan.keys import pitch_class_weights
 from musegan.models import Facts, Layout, load_generator, save_generator
+from musegan.models.generator import THRESHOLDS
 from musegan.requests import Request, make
 from musegan.roll import PRESETS, RollSpec
 from musegan.sampling import sample
@@ -29,7 +30,8 @@ FACTS = Facts((0.6, 2.4, 2.4, 2.0, 2.4), (1.0, 0.5, 0.5, 0.5, 0.5), (1,) * 12, 1
 
 def untrained(**settings):
     generator, _ = pair(LAYOUT, facts=FACTS, **settings)
-    generator.thresholds.fill_(0.13)    # as if calibrated: some cells of an untrained model sound
+    for name in set(THRESHOLDS) & set(generator.state_dict()):
+        getattr(generator, name).fill_(0.13)    # as if calibrated: some cells of an untrained model sound
     return generator.eval()
 
 

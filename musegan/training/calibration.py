@@ -1,7 +1,7 @@
 """Thresholds at which a generator's tracks sound, and start notes, as often as in its training data.
 
-Where a generator is unsure, cells lie below one half and would be lost: tracks come out thin, drums above all. To given tracks
-it is unsure of other cells than with nothing given, so that thresholds differ.
+Where a generator is unsure, cells lie below one half and would be lost: tracks come out thin, drums above all. To given
+tracks it is unsure of other cells than with nothing given, so that thresholds differ.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from musegan.roll import Roll
 from musegan.sampling import GivenRoll, logits_of
 
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
+_GIVEN_RANGE = (0.001, 0.999)    # to given tracks generators are sure of silence where the data has none
 _N_PHRASES = 256
 _N_GIVEN = 128    # phrases to each given track
 
@@ -58,7 +59,7 @@ def _calibrate_given(generator: Generator, seed: int, real: Roll) -> None:
             n_cells, n_onsets = cells[sounding].sum(0), onsets[sounding].sum(0)
             densities = n_cells / (len(sounding) * n_steps), n_onsets / n_cells.clamp(min=1)
             logits = logits_of(generator, range(_N_GIVEN), seed, _given(real, sounding, track))
-            thresholds.copy_(_thresholds(logits, generator.layout, *(density.tolist() for density in densities)))
+            thresholds.copy_(_thresholds(logits, generator.layout, *(density.tolist() for density in densities), _GIVEN_RANGE))
 
 
 def _given(real: Roll, phrases: Tensor, track: int) -> GivenRoll:
@@ -69,29 +70,33 @@ def _given(real: Roll, phrases: Tensor, track: int) -> GivenRoll:
 
 
 def _thresholds(
-    logits: RollLogits, layout: Layout, frame_density: Sequence[float], onset_density: Sequence[float]
+    logits: RollLogits,
+    layout: Layout,
+    frame_density: Sequence[float],
+    onset_density: Sequence[float],
+    limits: tuple[float, float] = _RANGE,
 ) -> Tensor:
-    """[2, K] at which phrases sound, and start notes, as often as `Facts` says it of the data."""
+    """[2, K] within limits, at which phrases sound, and start notes, as often as `Facts` says it of the data."""
     thresholds = torch.full((2, len(layout.heads)), 0.5)
     frame = torch.empty_like(logits.frame, dtype=torch.bool)
     for k, head in enumerate(layout.heads):
         scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
         wanted = frame_density[k] * scores[..., 0].numel()
-        thresholds[0, k] = _threshold(scores.flatten(), wanted)
+        thresholds[0, k] = _threshold(scores.flatten(), wanted, limits)
         frame[:, k] = scores > thresholds[0, k].logit()
     before = sounding_before(frame)
     for k, density in enumerate(onset_density):
         if layout.columns[k].onset:
             held = frame[:, k] & before[:, k]
             wanted = density * frame[:, k].sum() - (frame[:, k] & ~before[:, k]).sum()
-            thresholds[1, k] = _threshold(logits.onset[:, k][held], float(wanted))
+            thresholds[1, k] = _threshold(logits.onset[:, k][held], float(wanted), limits)
     return thresholds
 
 
-def _threshold(scores: Tensor, wanted: float) -> Tensor:
-    """The probability above which about `wanted` of the log-odds [n] lie, within `_RANGE`."""
+def _threshold(scores: Tensor, wanted: float, limits: tuple[float, float]) -> Tensor:
+    """The probability above which about `wanted` of the log-odds [n] lie, within limits."""
     if len(scores) == 0:
         return torch.tensor(0.5)
     n_above = min(max(round(wanted), 0), len(scores) - 1)
     cut = scores.kthvalue(len(scores) - n_above).values
-    return cut.sigmoid().clamp(*_RANGE)
+    return cut.sigmoid().clamp(*limits)
