@@ -21,6 +21,7 @@ from musegan.models.generator import Facts, Generator, Given, RollLogits, check_
 from musegan.models.layout import Layout
 
 GATE_BIAS = 1.0     # a track starts by sounding in most bars
+N_COSINES = 6       # of a plane's contour
 REPEAT_LAGS = (1, 2)    # bars between which the discriminator compares beats
 MAX_BLOCKS = 1000
 SLOPE = 3.0         # of the cells' nonlinearity: cells decide sooner, in half the steps (docs/experiments.md)
@@ -102,7 +103,7 @@ class CompactGenerator(Generator):
                 self.rhythm = nn.Linear(width, n_tracks * n_rhythm)
             if variant != "composer":
                 self.track_rhythm = TrackLinear(n_tracks, latent_size, n_rhythm)
-        self.heads = nn.ModuleList(Head(track_width, n_beats, n_steps, n) for n in layout.track_widths)
+        self.heads = nn.ModuleList(Head(layout, k, track_width) for k in range(n_tracks))
         with torch.no_grad():
             for name, value in self.named_parameters():
                 if "rhythm" in name:    # all bars start alike anyway
@@ -228,19 +229,28 @@ class CompactGenerator(Generator):
 class Head(nn.Module):
     """A track's beats to its cells: what sounds all bar long, what sounds all beat long, and each step's own.
 
-    Cells that were steps' own alone would flicker: notes fall into fragments.
+    Cells that were steps' own alone would flicker: notes fall into fragments. A pitched track's have a contour besides, a
+    few cosines over the pitches: with a weight of its own for each pitch alone, one beat's would say nothing of the next,
+    and melodies leap.
 
     Args:
+        layout: of the features.
+        track: k.
         width: channels of a beat.
-        n_beats, n_steps: beats of a bar, and steps of a beat.
-        n_features: columns of the track.
     """
 
-    def __init__(self, width: int, n_beats: int, n_steps: int, n_features: int):
+    def __init__(self, layout: Layout, track: int, width: int):
         super().__init__()
-        self.n_beats, self.n_steps = n_beats, n_steps
+        self.n_beats, self.n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
+        n_features = layout.track_widths[track]
         self.bar, self.beat = (nn.Linear(width, n_features, bias=False) for _ in range(2))
-        self.step = nn.Linear(width, n_steps * n_features)
+        self.step = nn.Linear(width, self.n_steps * n_features)
+        self.register_buffer("cosines", layout.cosines(N_COSINES, [track]), persistent=False)    # [J, n_features]
+        if n_cosines := len(self.cosines):
+            self.beat_contour = nn.Linear(width, n_cosines, bias=False)
+            self.step_contour = nn.Linear(width, self.n_steps * n_cosines, bias=False)
+            with torch.no_grad():
+                self.step_contour.weight.mul_(0.3)    # steps of a beat start much alike
 
     def start_at(self, bias: Tensor) -> None:
         """Sets the cells' bias, [n_features]."""
@@ -251,6 +261,9 @@ class Head(nn.Module):
         h = h.unflatten(1, (n_bars, self.n_beats))    # [N, B, beats, C]
         coarse = self.beat(h) + self.bar(h.mean(2, keepdim=True))    # [N, B, beats, n]
         cells = self.step(h).unflatten(-1, (self.n_steps, -1)) + coarse.unsqueeze(3)    # [N, B, beats, steps, n]
+        if len(self.cosines):
+            contour = self.step_contour(h).unflatten(-1, (self.n_steps, -1))    # [N, B, beats, steps, J]
+            cells = cells + (contour + self.beat_contour(h).unsqueeze(3)) @ self.cosines
         return cells.flatten(2, 3)
 
 
@@ -316,6 +329,8 @@ class CompactDiscriminator(nn.Module):
         self.layout = layout
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
+        self.register_buffer("cosines", layout.cosines(N_COSINES), persistent=False)    # [J, F]
+        self.from_contour = nn.Linear(n_steps * len(self.cosines), width, bias=False) if len(self.cosines) else None
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
@@ -335,6 +350,8 @@ class CompactDiscriminator(nn.Module):
         n_steps = self.layout.spec.steps_per_beat
         h = features.unflatten(2, (-1, n_steps)).flatten(1, 2).flatten(2)    # [N, B * beats, steps * F]
         weight = self.from_steps.weight.unflatten(1, (n_steps, -1))    # [C, steps, F]
+        if self.from_contour is not None:    # of the same features, so that a weight on them is all it takes
+            weight = weight + self.from_contour.weight.unflatten(1, (n_steps, -1)) @ self.cosines
         h = F.linear(h, self._transposed(weight, semitones).flatten(1), self.from_steps.bias)    # [N, B * beats, C]
         h = h.roll(rotation * self.layout.spec.beats_per_bar, dims=1)
         h = F.leaky_relu(self.blocks(h), 0.2)

@@ -7,6 +7,7 @@ needs about half the cells of the full roll this way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -158,6 +159,24 @@ class Layout:
         """Which features are some tracks': [N, K] bool -> [N, 1, 1, F] bool."""
         widths = torch.tensor(self.track_widths, device=tracks.device)
         return tracks.repeat_interleave(widths, dim=1, output_size=self.n_features)[:, None, None]
+
+    def cosines(self, n: int, tracks: Sequence[int] | None = None) -> Tensor:
+        """A basis of what changes slowly from pitch to pitch: the first cosines over each plane of the pitched tracks.
+
+        Args:
+            n: of each plane, the constant not counted; a plane of fewer pitches has as many as can be told apart.
+            tracks: which tracks' columns; all F without.
+        Returns:
+            [J, columns] float32 in [-1, 1], J of all planes together.
+        """
+        chosen = range(self.spec.n_tracks) if tracks is None else tracks
+        blocks = []
+        for k in chosen:
+            m = self.n_pitches[k]
+            place = torch.pi * (torch.arange(m) + 0.5) / m    # [m]
+            order = torch.arange(1, 1 + (0 if self.spec.tracks[k].is_drum else min(n, m - 1)))
+            blocks += [torch.cos(order[:, None] * place)] * (self.track_widths[k] // m)
+        return torch.block_diag(*blocks)
 
     def transposed_columns(self, semitones: int) -> Tensor:
         """[F] int64: the column that each column comes from when pitched tracks move up by `semitones`.

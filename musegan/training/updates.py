@@ -16,6 +16,8 @@ from musegan.training.augmentation import View
 from musegan.training.processes import average_gradients, own_part
 from musegan.training.validation import given_tracks
 
+STRANGE_SHARE = 0.5    # of the phrases with given tracks
+
 
 @dataclass
 class Part:
@@ -27,6 +29,8 @@ class Part:
     """[N, *latent_shape]."""
     given: Given | None
     """Tracks of the phrases, each of which the generated phrase in its place accompanies."""
+    strange: Tensor | None
+    """[N] bool: beside the generated phrases with given tracks, which are seen as strangers' tracks instead."""
     alpha: Tensor
     """[N] share of the real phrase where the penalty of WGAN-GP looks."""
     fake: Tensor | None = None
@@ -49,10 +53,12 @@ def deal(generator: Generator, music: Tensor, settings: TrainConfig, number: int
     columns = [music, *(own_part(drawn).to(music.device) for drawn in (latents, alpha))]
     if generator.accompanies:
         tracks = given_tracks(n, generator.spec.n_tracks, settings.accompany_share, seed, number)
-        columns.append(own_part(tracks).to(music.device))
+        strange = torch.rand(n, generator=generator_for(seed, "strangers", number)) < STRANGE_SHARE
+        columns += [own_part(drawn).to(music.device) for drawn in (tracks, strange & tracks.any(1))]
     parts = []
-    for music, latents, alpha, *tracks in zip(*(column.chunk(settings.accumulate) for column in columns)):
-        parts.append(Part(music, latents, Given(music, *tracks) if tracks else None, alpha))
+    for music, latents, alpha, *given in zip(*(column.chunk(settings.accumulate) for column in columns)):
+        tracks, strange = given or (None, None)
+        parts.append(Part(music, latents, Given(music, tracks) if given else None, strange, alpha))
     return parts
 
 
@@ -98,7 +104,7 @@ class Pair:
             with torch.set_grad_enabled(kept):
                 fake = self.generate(part)
             part.fake = fake if kept else None
-            loss, part.real_score, penalty = self._discriminator_loss(part, fake.detach(), seen, number)
+            loss, part.real_score, penalty = self._discriminator_loss(part, self._mixed(part, fake.detach()), seen, number)
             numbers["discriminator"] += loss.item() / len(parts)
             if penalty is not None:
                 numbers["penalty"] += penalty.item() / len(parts)
@@ -125,6 +131,19 @@ class Pair:
         self.optimizers["generator"].step()
         self.discriminator.requires_grad_(True)
         return numbers
+
+    def _mixed(self, part: Part, fake: Tensor) -> Tensor:
+        """Generated phrases, but for the strange ones: the given tracks with a neighbour's others, all of them real.
+
+        Without these the discriminator need not look at whether tracks belong together (Reed et al. 2016, GAN-CLS).
+        """
+        if part.given is None:
+            return fake
+        n = len(fake)
+        neighbour = (torch.arange(n, device=fake.device) ^ 1).clamp(max=n - 1)    # of an odd number, the last is its own
+        tracks = self.generator.layout.cells_of(part.given.tracks)
+        strangers = torch.where(tracks, part.music, part.music[neighbour])
+        return torch.where(part.strange[:, None, None, None], strangers, fake)
 
     def _discriminator_loss(
         self, part: Part, fake: Tensor, seen: View, number: int
