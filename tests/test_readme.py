@@ -96,6 +96,7 @@ def test_commands_run(tmp_path, monkeypatch):
         assert cli.main(arguments) == 0, arguments
         ran.append(arguments[0])
     assert set(ran) == set(cli.COMMANDS)
+    assert (tmp_path / "runs" / "band" / "data" / "report.json").exists()    # the embedded music, prepared for the run
     for block in blocks("python"):
         exec(block, {})
     assert len(list(tmp_path.glob("[0-9].mid"))) == 4

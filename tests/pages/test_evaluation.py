@@ -24,6 +24,7 @@ from musegan.pages.marks import Scale, scale_of
 from musegan.roll import Roll, RollSpec, Track
 from tests.pages.test_dataset import EVIL, Page
 
+pytestmark = pytest.mark.usefixtures("few_splits")
 FEATURES = {"findings", "pictures", "distances", "statistics", "histograms", "papers", "originality", "condition", "naive"}
 
 

@@ -16,6 +16,7 @@ from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
 from musegan.training.validation import given_tracks
 
+pytestmark = pytest.mark.usefixtures("cheap_comparisons")
 TINY = Config(
     data=DataConfig(n_bars=2, validation_share=0.3),
     model=ModelConfig(latent_size=8, generator_width=16, discriminator_width=16, n_blocks=1, mono_tracks=["bass"]),
@@ -313,13 +314,14 @@ def test_too_little_data_says_so(songs, tmp_path):
 
 @pytest.mark.slow
 def test_training_brings_samples_closer_to_the_music(songs, tmp_path):
-    """Seen with seeds 0, 1, 2 after 30 and 300 steps: 0.51, 0.49, 0.52 and 0.26, 0.26, 0.24.
+    """Seen with seeds 0, 1, 2 after 10 and 150 steps: 0.48, 0.49, 0.47 and 0.32, 0.31, 0.30.
 
     The training pieces are the measure: so few songs are held out that they are 0.5 away from everything else.
     """
     run = run_in(tmp_path)
-    config = dataclasses.replace(with_train(steps=300, batch_size=32, validate_every=30, validation_samples=128), model=(
-        dataclasses.replace(TINY.model, latent_size=32, generator_width=64, discriminator_width=64)))
-    train(config, songs, run)
+    model = dataclasses.replace(TINY.model, latent_size=32, generator_width=48, discriminator_width=48)
+    for steps in (10, 150):    # compared at the end of each
+        settings = with_train(steps=steps, batch_size=16, validate_every=1000, validation_samples=128).train
+        train(dataclasses.replace(TINY, train=settings, model=model), songs, run, resume=True)
     distances = [line["distance_training"] for line in map(json.loads, run.metrics.open()) if "distance_training" in line]
-    assert distances[-1] < 0.7 * distances[0]
+    assert len(distances) == 2 and distances[1] < 0.75 * distances[0]
