@@ -330,7 +330,11 @@ class CompactDiscriminator(nn.Module):
         n_beats, n_steps = layout.spec.beats_per_bar, layout.spec.steps_per_beat
         self.from_steps = nn.Linear(n_steps * layout.n_features, width)
         self.register_buffer("cosines", layout.cosines(N_COSINES), persistent=False)    # [J, F]
-        self.from_contour = nn.Linear(n_steps * len(self.cosines), width, bias=False) if len(self.cosines) else None
+        self.from_contour = None
+        if n_cosines := len(self.cosines):
+            self.from_contour = nn.Linear(n_steps * n_cosines, width, bias=False)
+            with torch.no_grad():
+                self.from_contour.weight.mul_(0.5)    # or register is all that it sees for a thousand steps
         self.blocks = nn.Sequential(*(Residual(width, norm=False) for _ in range(n_blocks)))
         self.lags = [lag for lag in REPEAT_LAGS if lag < n_bars]
         self.from_beats = nn.Linear((1 + len(self.lags)) * n_beats * width, width)
