@@ -37,7 +37,7 @@ from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
 
 RESULTS = ROOT / "benchmarks" / "results" / "recipes.jsonl"
-N_SAMPLES = 1024
+N_SAMPLES = 512
 WGAN = ("--train.loss", "wasserstein", "--train.penalty", "gradient", "--train.penalty_weight", "10",
         "--train.penalty_every", "1",
         "--train.discriminator_updates", "5", "--train.adam_beta1", "0.5", "--train.adam_beta2", "0.9")    # fmt: skip

@@ -8,8 +8,9 @@ import torch
 
 from musegan.config import TrainConfig
 from musegan.errors import UserError
-from musegan.models import blocks, compact
+from musegan.models import Layout, blocks, build, compact
 from musegan.training.gan import train
+from musegan.training.updates import Pair, deal
 from tests.training.test_gan import TINY, after, run_in, same_state, with_train
 from tests.training.test_processes import RECIPES, in_float64, losses_of
 
@@ -66,6 +67,29 @@ def test_bfloat16_stays_near_float32(songs, tmp_path, loss, changes):
     assert half != exact and all(map(math.isfinite, half[-1].values()))
     for name in exact[0]:
         assert half[0][name] == pytest.approx(exact[0][name], rel=0.02, abs=0.02)
+
+
+def test_discriminator_sees_strangers_around_given_tracks(songs):
+    """In the place of half of what was generated to them: all cells are real, but those of two phrases."""
+    music = songs.roll(songs.phrase_starts(2)[:64], 2)
+    layout = Layout.fit(music.frame.sum((0, 2, 3)), songs.spec)
+    generator, discriminator = build(
+        dataclasses.replace(TINY.model, mono_tracks=[], accompaniment=True), songs.spec, music.frame.sum((0, 2, 3)), 2)
+    settings = TrainConfig(batch_size=64, accumulate=2, accompany_share=0.5)
+    seen = []
+    for part in deal(generator, layout.crop(music).float(), settings, 3):
+        fake = torch.full_like(part.music, 0.5)
+        mixed = Pair(generator, discriminator, settings)._mixed(part, fake)
+        given = layout.cells_of(part.given.tracks)
+        for i, strange in enumerate(part.strange):
+            if strange:
+                assert part.given.tracks[i].any()
+                wanted = torch.where(given[i], part.music[i], part.music[i ^ 1])
+                assert torch.equal(mixed[i], wanted)
+            else:
+                assert torch.equal(mixed[i], fake[i])
+        seen += part.strange[part.given.tracks.any(1)].tolist()
+    assert 0.25 < sum(seen) / len(seen) < 0.75 and len(seen) < 64
 
 
 def test_parts_divide_the_batch_and_are_not_single_phrases():
