@@ -100,7 +100,7 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         n_tracks = layout.spec.n_tracks
         self.register_buffer("thresholds", torch.full((2, n_tracks), 0.5))
         """[2, K] in (0, 1), of each track's frame and onset probabilities, from which a cell sounds or starts a note."""
-        self.register_buffer("given_thresholds", torch.full((n_tracks, 2, n_tracks), 0.5) if accompaniment else None)
+        self.register_buffer("given_thresholds", torch.full((n_tracks + 1, 2, n_tracks), 0.5) if accompaniment else None)
         """[K, 2, K] the same to each given track; None where it takes none."""
 
     @property
@@ -133,7 +133,10 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         return False
 
     def thresholds_for(self, tracks: Tensor | None) -> Tensor:
-        """Thresholds of phrases by what each is given: to several tracks the mean, in log-odds, of those to each.
+        """Thresholds of phrases by what each is given.
+
+        Between one track and all the others they are interpolated, in log-odds: the more are given, the less those to each
+        of them, and the more those to all, say of the rest.
 
         Args:
             tracks: [N, K] bool, which are given.
@@ -142,9 +145,11 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         """
         if tracks is None or not self.accompanies:
             return self.thresholds.double()
-        each = self.given_thresholds.double().logit() * tracks[:, :, None, None]    # [N, K, 2, K]
-        n_given = tracks.sum(1)[:, None, None]
-        return torch.where(n_given > 0, (each.sum(1) / n_given).sigmoid(), self.thresholds.double())
+        *alone, together = self.given_thresholds.double().logit()    # K + 1 of [2, K]
+        n_given = tracks.sum(1)[:, None, None]    # [N, 1, 1]
+        mean = (torch.stack(alone) * tracks[:, :, None, None]).sum(1) / n_given    # [N, 2, K]
+        share = ((n_given - 1) / max(tracks.shape[1] - 2, 1)).clamp(0, 1).double()
+        return torch.where(n_given > 0, mean.lerp(together.expand_as(mean), share).sigmoid(), self.thresholds.double())
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees: the probability of each cell of the layout's features.

@@ -19,7 +19,7 @@ from musegan.sampling import GivenRoll, logits_of
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
 _GIVEN_RANGE = (0.001, 0.999)    # to given tracks generators are sure of silence where the data has none
 _N_PHRASES = 256
-_N_GIVEN = 128    # phrases to each given track
+_N_GIVEN = 128    # phrases to each given track, and to all but each
 
 
 @torch.no_grad()
@@ -27,8 +27,8 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
     """Sets a generator's thresholds by phrases drawn from it; to one half where the data's densities are unknown, or binary
     neurons decide.
 
-    Those to a given track are such that the others sound as often as in the real phrases in which this track sounds; where
-    there are none, they are those with nothing given.
+    Those to a given track are such that the others sound as often as in the real phrases in which this track sounds, and
+    those to all other tracks likewise; where there are none, they are those with nothing given.
 
     Args:
         generator: in evaluation mode.
@@ -50,23 +50,28 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
 
 
 def _calibrate_given(generator: Generator, seed: int, real: Roll) -> None:
-    """Sets the thresholds to each track that sounds in real phrases."""
-    cells, onsets = (plane.flatten(2).sum(2) for plane in real)    # [N, K]
+    """Sets the thresholds to each track that sounds in real phrases, and of each to all the others."""
+    cells = real.frame.flatten(2).sum(2)    # [N, K]
+    *alone, together = generator.given_thresholds
+    for track, thresholds in enumerate(alone):
+        given = torch.arange(len(alone)) == track
+        phrases = cells[:, track].nonzero().squeeze(1)
+        if len(phrases):
+            thresholds.copy_(_thresholds_to(given, generator, seed, real, phrases))
+        phrases = cells[:, ~given].any(1).nonzero().squeeze(1)
+        if len(phrases):
+            together[:, track] = _thresholds_to(~given, generator, seed, real, phrases)[:, track]
+
+
+def _thresholds_to(given: Tensor, generator: Generator, seed: int, real: Roll, phrases: Tensor) -> Tensor:
+    """[2, K] for tracks [K] bool of real phrases of some indices."""
     n_steps = real.frame[0, 0, ..., 0].numel()
-    for track, thresholds in enumerate(generator.given_thresholds):
-        sounding = cells[:, track].nonzero().squeeze(1)
-        if len(sounding):
-            n_cells, n_onsets = cells[sounding].sum(0), onsets[sounding].sum(0)
-            densities = n_cells / (len(sounding) * n_steps), n_onsets / n_cells.clamp(min=1)
-            logits = logits_of(generator, range(_N_GIVEN), seed, _given(real, sounding, track))
-            thresholds.copy_(_thresholds(logits, generator.layout, *(density.tolist() for density in densities), _GIVEN_RANGE))
-
-
-def _given(real: Roll, phrases: Tensor, track: int) -> GivenRoll:
-    """A track of so many phrases as are made to it, spread over those of some indices: phrases of a piece lie in a row."""
-    spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]
-    tracks = torch.arange(real.frame.shape[1]) == track
-    return GivenRoll(real.map(lambda plane: plane[spread]), tracks.expand(_N_GIVEN, -1))
+    n_cells, n_onsets = (plane[phrases].flatten(2).sum(2).sum(0) for plane in real)    # [K]
+    frame_density, onset_density = n_cells / (len(phrases) * n_steps), n_onsets / n_cells.clamp(min=1)
+    spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]    # phrases of a piece lie in a row
+    given = GivenRoll(real.map(lambda plane: plane[spread]), given.expand(_N_GIVEN, -1))
+    logits = logits_of(generator, range(_N_GIVEN), seed, given)
+    return _thresholds(logits, generator.layout, frame_density.tolist(), onset_density.tolist(), _GIVEN_RANGE)
 
 
 def _thresholds(

@@ -103,7 +103,7 @@ def test_given_tracks_come_out_as_they_are_and_change_the_others():
 
 def test_thresholds_to_given_tracks_are_kept_with_the_model(tmp_path):
     generator, _ = pair(accompaniment=True)
-    generator.given_thresholds.copy_(torch.rand(3, 2, 3))
+    generator.given_thresholds.copy_(torch.rand(4, 2, 3))
     save_generator(generator, tmp_path)
     loaded, tracks = load_generator(tmp_path), torch.tensor([[True, False, True], [False, False, False]])
     assert torch.equal(loaded.thresholds_for(tracks), generator.thresholds_for(tracks))

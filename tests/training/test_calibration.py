@@ -5,7 +5,7 @@ import torch
 
 from musegan.models import CompactGenerator, Facts, Layout, RollLogits
 from musegan.models.bmusegan import BMuseganGenerator
-from musegan.roll import Roll
+from musegan.roll import Roll, RollSpec, Track
 from musegan.sampling import GivenRoll, sample
 from musegan.training.calibration import calibrate
 from tests.models.test_compact import pair
@@ -116,9 +116,20 @@ def test_tracks_sound_as_often_as_in_the_data_whatever_is_given():
             assert starts[k] == pytest.approx((1.0, 0.8, 0.8)[k], abs=0.03)
     cuts = generator.given_thresholds.logit()
     moves = cuts - generator.thresholds.logit()
-    assert torch.allclose(moves[:, 0], LEVELS[:, None].expand(-1, 3), atol=0.15)
-    both = generator.thresholds_for(torch.tensor([[True, True, False]]))[0]
-    assert torch.allclose(both.logit(), cuts[:2].mean(0).double(), atol=1e-5)
+    assert torch.allclose(moves[:3, 0], LEVELS[:, None].expand(-1, 3), atol=0.15)
+    both = torch.tensor([[True, True, False]])
+    assert torch.allclose(generator.thresholds_for(both)[0].logit(), cuts[3].double(), atol=1e-5)
+    found, starts = densities(generator, GivenRoll(random_roll(n=64, density=0.4), both.expand(64, 3)))
+    assert found[2] == pytest.approx(4.8, rel=0.1) and starts[2] == pytest.approx(0.8, abs=0.03)
+
+
+def test_thresholds_to_several_tracks_lie_between_those_to_each_and_those_to_all():
+    spec = RollSpec(tuple(Track(f"voice {k}") for k in range(5)), n_pitches=12, lowest_pitch=36)
+    generator = CompactGenerator(Layout.whole(spec), 1, width=8, track_width=8, accompaniment=True)
+    generator.given_thresholds.copy_(torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0, 8.0])[:, None, None].expand(-1, 2, 5).sigmoid())
+    tracks = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
+    wanted = (-3 * 2 / 3 + 8 / 3, -2 / 3 + 8 * 2 / 3, 8.0, 0.0, 8.0)
+    assert generator.thresholds_for(tracks).logit()[:, 0, 0].tolist() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_tracks_sound_as_often_as_beside_the_given_one():
@@ -147,10 +158,12 @@ def test_given_phrases_are_of_all_pieces():
     seen, features = [], POLY.crop(real)
     generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
     calibrate(generator, seed=0, real=real)
-    for heard, track in zip(seen[1:], range(3)):
-        assert heard.tracks.tolist() == given(track, n=128).tracks.tolist()
+    for i, heard in enumerate(seen[1:]):    # to each track, and to the others
+        tracks = given(i // 2, n=128).tracks
+        assert torch.equal(heard.tracks, ~tracks if i % 2 else tracks)
         places = [(features == each.bool()).flatten(1).all(1).nonzero().item() for each in heard.features]
         assert places == sorted(set(places)) and places[0] == 0 and places[-1] >= 297
+    assert len(seen) == 1 + 2 * 3
 
 
 @pytest.mark.parametrize("real", [None, Roll(*(torch.zeros(4, 3, 2, 16, 12, dtype=torch.bool) for _ in range(2)))])
@@ -158,7 +171,7 @@ def test_to_a_track_that_never_sounds_thresholds_are_those_with_nothing_given(re
     generator = moved()
     generator.given_thresholds.fill_(0.9)
     calibrate(generator, seed=0, real=real)
-    assert torch.equal(generator.given_thresholds, generator.thresholds.expand(3, -1, -1))
+    assert torch.equal(generator.given_thresholds, generator.thresholds.expand(4, -1, -1))
 
 
 def test_without_facts_thresholds_to_given_tracks_stay_one_half():
