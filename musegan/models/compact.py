@@ -229,9 +229,9 @@ class CompactGenerator(Generator):
 class Head(nn.Module):
     """A track's beats to its cells: what sounds all bar long, what sounds all beat long, and each step's own.
 
-    Cells that were steps' own alone would flicker: notes fall into fragments. A pitched track's have a contour besides, a
-    few cosines over the pitches: with a weight of its own for each pitch alone, one beat's would say nothing of the next,
-    and melodies leap.
+    Cells that were steps' own alone would flicker: notes fall into fragments. A line's, of one note at a time, have a
+    contour besides, a few cosines over the pitches: with a weight of its own for each pitch alone, a note would say nothing
+    of its neighbours, and melodies leap.
 
     Args:
         layout: of the features.

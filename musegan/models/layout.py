@@ -161,7 +161,7 @@ class Layout:
         return tracks.repeat_interleave(widths, dim=1, output_size=self.n_features)[:, None, None]
 
     def cosines(self, n: int, tracks: Sequence[int] | None = None) -> Tensor:
-        """A basis of what changes slowly from pitch to pitch: the first cosines over each plane of the pitched tracks.
+        """A basis of what changes slowly from pitch to pitch: the first cosines over each plane of the `mono` tracks.
 
         Args:
             n: of each plane, the constant not counted; a plane of fewer pitches has as many as can be told apart.
@@ -174,7 +174,7 @@ class Layout:
         for k in chosen:
             m = self.n_pitches[k]
             place = torch.pi * (torch.arange(m) + 0.5) / m    # [m]
-            order = torch.arange(1, 1 + (0 if self.spec.tracks[k].is_drum else min(n, m - 1)))
+            order = torch.arange(1, 1 + (min(n, m - 1) if self.heads[k] == "mono" else 0))
             blocks += [torch.cos(order[:, None] * place)] * (self.track_widths[k] // m)
         return torch.block_diag(*blocks)
 

@@ -79,15 +79,14 @@ def test_ranges_must_fit_the_pitches():
         Layout(RollSpec(PRESETS["satb"]), (80, 0, 0, 0), (5, 1, 1, 1), ("mono",) * 4)
 
 
-def test_cosines_are_a_basis_of_what_changes_slowly_in_each_plane_of_pitched_tracks():
+def test_cosines_are_a_basis_of_what_changes_slowly_in_each_plane_of_a_line():
     cosines = LAYOUT.cosines(6)
-    assert cosines.shape == (2 * 6 + 2 * 4, LAYOUT.n_features)    # the bass has five pitches
-    assert not cosines[:, LAYOUT.columns[0].frame].any()    # drums
+    assert cosines.shape == (2 * 4, LAYOUT.n_features)    # only the bass is a line, and it has five pitches
+    bass = LAYOUT.columns[2]
+    assert not cosines[:, : bass.frame.start].any()
     gram = cosines @ cosines.T
     assert torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-5) and (gram.diagonal() > 1).all()
-    for track, rows in ((1, 12), (2, 8)):
-        alone = LAYOUT.cosines(6, [track])
-        assert alone.shape == (rows, LAYOUT.track_widths[track])
-    first = cosines[0, LAYOUT.columns[1].frame]
-    assert (first.diff() < 0).all() and cosines[0].count_nonzero() == 12    # from low to high, in one plane
-    assert LAYOUT.cosines(6, [0]).shape == (0, 3)
+    assert (cosines[0, bass.frame].diff() < 0).all() and not cosines[0, bass.onset].any()    # from low to high
+    assert torch.equal(LAYOUT.cosines(6, [2]), cosines[:, bass.frame.start :])
+    assert LAYOUT.cosines(2, [2]).shape == (2 * 2, 10)
+    assert LAYOUT.cosines(6, [0]).shape == (0, 3) and LAYOUT.cosines(6, [1]).shape == (0, 24)
