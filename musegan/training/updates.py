@@ -30,7 +30,8 @@ class Part:
     given: Given | None
     """Tracks of the phrases, each of which the generated phrase in its place accompanies."""
     strange: Tensor | None
-    """[N] bool: beside the generated phrases with given tracks, which are seen as strangers' tracks instead."""
+    """[N] bool: in which phrases the discriminator's update sees a stranger's tracks around given ones, instead of generated
+    ones; None where nothing is given."""
     alpha: Tensor
     """[N] share of the real phrase where the penalty of WGAN-GP looks."""
     fake: Tensor | None = None
@@ -137,10 +138,11 @@ class Pair:
 
         Without these the discriminator need not look at whether tracks belong together (Reed et al. 2016, GAN-CLS).
         """
-        if part.given is None:
-            return fake
         n = len(fake)
-        neighbour = (torch.arange(n, device=fake.device) ^ 1).clamp(max=n - 1)    # of an odd number, the last is its own
+        if part.given is None or n == 1:    # alone, a phrase would be its own stranger
+            return fake
+        neighbour = torch.arange(n, device=fake.device) ^ 1    # the same whatever the parts, if they are even
+        neighbour[-1] = n - 2    # of an odd number, the last has the neighbour of another
         tracks = self.generator.layout.cells_of(part.given.tracks)
         strangers = torch.where(tracks, part.music, part.music[neighbour])
         return torch.where(part.strange[:, None, None, None], strangers, fake)

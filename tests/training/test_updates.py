@@ -8,9 +8,10 @@ import torch
 
 from musegan.config import TrainConfig
 from musegan.errors import UserError
-from musegan.models import Layout, blocks, build, compact
+from musegan.models import CompactDiscriminator, CompactGenerator, Given, Layout, blocks, build, compact
+from musegan.roll import PRESETS, RollSpec
 from musegan.training.gan import train
-from musegan.training.updates import Pair, deal
+from musegan.training.updates import Pair, Part, deal
 from tests.training.test_gan import TINY, after, run_in, same_state, with_train
 from tests.training.test_processes import RECIPES, in_float64, losses_of
 
@@ -90,6 +91,23 @@ def test_discriminator_sees_strangers_around_given_tracks(songs):
                 assert torch.equal(mixed[i], fake[i])
         seen += part.strange[part.given.tracks.any(1)].tolist()
     assert 0.25 < sum(seen) / len(seen) < 0.75 and len(seen) < 64
+
+
+@pytest.mark.parametrize("n, neighbours", [(4, [1, 0, 3, 2]), (3, [1, 0, 1]), (1, None)])
+def test_no_phrase_is_its_own_stranger(n, neighbours):
+    """Several processes may have an odd number of phrases each, or one alone: what is real is never called generated."""
+    layout = Layout.whole(RollSpec(PRESETS["satb"], n_pitches=6))
+    generator, discriminator = CompactGenerator(layout, 1, accompaniment=True), CompactDiscriminator(layout, 1)
+    music = torch.arange(1.0, n + 1)[:, None, None, None].expand(n, 1, layout.spec.steps_per_bar, layout.n_features)
+    given, strange = Given(music, torch.tensor([[True, False, False, False]] * n)), torch.ones(n, dtype=torch.bool)
+    part = Part(music, torch.zeros(n), given, strange, torch.zeros(n))
+    mixed = Pair(generator, discriminator, TrainConfig())._mixed(part, torch.zeros_like(music))
+    if neighbours is None:
+        assert not mixed.any()
+    else:
+        first = layout.track_widths[0]
+        assert torch.equal(mixed[..., :first], music[..., :first])
+        assert torch.equal(mixed[..., first:], music[neighbours][..., first:])
 
 
 def test_parts_divide_the_batch_and_are_not_single_phrases():
