@@ -194,8 +194,10 @@ def logits_of(model: Generator, samples: Sequence[int], seed: int, given: GivenR
 
 @torch.no_grad()
 def logits_from(model: Generator, latents: Tensor, given: GivenRoll | None = None) -> RollLogits:
-    """What a generator gives for latents [N, ...], in its own precision and on its device; where it accompanies, nothing
-    may be given.
+    """What a generator gives for latents [N, ...], in its own precision and on its device.
+
+    Args:
+        given: for a generator that accompanies; without, it is told that nothing is given.
     """
     like = next(model.parameters())
     told = None
@@ -228,7 +230,7 @@ def thresholds_of(model: Generator, decoding: Decoding, tracks: Tensor | None = 
     Args:
         tracks: [N, K] bool, which are given.
     Returns:
-        [N, 2, K] float64 in (0, 1); [2, K] without tracks.
+        [N, 2, K] float64 in (0, 1); [2, K] without tracks, and of a model that takes none.
     """
     frame, onset = model.thresholds_for(tracks).unbind(-2)    # [N, K] or [K] each
     alone = model.thresholds[0].double()    # [K], with nothing given

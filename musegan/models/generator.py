@@ -101,7 +101,8 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("thresholds", torch.full((2, n_tracks), 0.5))
         """[2, K] in (0, 1), of each track's frame and onset probabilities, from which a cell sounds or starts a note."""
         self.register_buffer("given_thresholds", torch.full((n_tracks + 1, 2, n_tracks), 0.5) if accompaniment else None)
-        """[K, 2, K] the same to each given track; None where it takes none."""
+        """[K + 1, 2, K] row k: the same to track k alone; the last row, of each track: to all the others. None where it takes
+        none."""
 
     @property
     def spec(self) -> RollSpec:
@@ -141,7 +142,7 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         Args:
             tracks: [N, K] bool, which are given.
         Returns:
-            [N, 2, K] float64 in (0, 1); [2, K] without tracks.
+            [N, 2, K] float64 in (0, 1); [2, K] without tracks, and of a generator that takes none.
         """
         if tracks is None or not self.accompanies:
             return self.thresholds.double()
