@@ -56,7 +56,8 @@ def cases(sizes: Sizes) -> Iterator[Case]:
     yield Case("bernoulli", lambda: ops.bernoulli(x, SEED), lambda: binarize._bernoulli_reference(x, SEED, 0, None, False),
                lambda: torch.bernoulli(torch.sigmoid(x)), x.nbytes + n)    # fmt: skip
     yield Case("bernoulli to bits", lambda: ops.bernoulli(x, SEED, output="bits"),
-               lambda: binarize._bernoulli_reference(x, SEED, 0, None, True), None, x.nbytes + n // p * -(-p // 8))    # fmt: skip
+               lambda: binarize._bernoulli_reference(x, SEED, 0, None, True), None,
+               x.nbytes + n // p * -(-p // 8))    # fmt: skip
     yield Case("stochastic neuron", lambda: ops.stochastic_neuron(x, SEED, slope=1.0),
                lambda: neurons._stochastic_neuron_reference(x, 1.0, SEED, 0),
                lambda: (torch.rand_like(x) < torch.sigmoid(x)).float(), 2 * x.nbytes)    # fmt: skip
@@ -74,7 +75,8 @@ def cases(sizes: Sizes) -> Iterator[Case]:
     table = ops.notes(frame)
     yield Case("notes", lambda: ops.notes(frame), lambda: _notes_reference(frame, None, p), None, n + table.nbytes)
     yield Case("roll_from_notes", lambda: ops.roll_from_notes(table, *sizes.batch),
-               lambda: Roll(*_roll_from_notes_reference(table, list(sizes.batch), False)), None, table.nbytes + 2 * n)    # fmt: skip
+               lambda: Roll(*_roll_from_notes_reference(table, list(sizes.batch), False)), None,
+               table.nbytes + 2 * n)    # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -117,11 +119,13 @@ def measure(case: Case) -> dict:
 
 def table_of(lines: list[dict]) -> Table:
     """The lines, and how many times as long each way takes as the kernel."""
-    result = Table("op", "kernel", "plain torch, same bits", "as a user would write it", COPY, title=lines[0]["gpu"], box=None)
+    columns = "op", "kernel", "plain torch, same bits", "as a user would write it", COPY
+    result = Table(*columns, title=lines[0]["gpu"], box=None)
     for line in lines:
         kernel = line["kernel (us)"]
         others = (line.get(f"{name} (us)") for name in ("reference", "rival", COPY))
-        result.add_row(line["op"], f"{kernel:.1f} us", *("" if t is None else f"{t:.1f} us, {t / kernel:.2f} x" for t in others))
+        cells = ("" if t is None else f"{t:.1f} us, {t / kernel:.2f} x" for t in others)
+        result.add_row(line["op"], f"{kernel:.1f} us", *cells)
     return result
 
 

@@ -126,7 +126,8 @@ def test_tracks_sound_as_often_as_in_the_data_whatever_is_given():
 def test_thresholds_to_several_tracks_lie_between_those_to_each_and_those_to_all():
     spec = RollSpec(tuple(Track(f"voice {k}") for k in range(5)), n_pitches=12, lowest_pitch=36)
     generator = CompactGenerator(Layout.whole(spec), 1, width=8, track_width=8, accompaniment=True)
-    generator.given_thresholds.copy_(torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0, 8.0])[:, None, None].expand(-1, 2, 5).sigmoid())
+    cuts = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0, 8.0])[:, None, None]
+    generator.given_thresholds.copy_(cuts.expand(-1, 2, 5).sigmoid())
     tracks = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
     wanted = (-3 * 2 / 3 + 8 / 3, -2 / 3 + 8 * 2 / 3, 8.0, 0.0, 8.0)
     assert generator.thresholds_for(tracks).logit()[:, 0, 0].tolist() == pytest.approx(wanted, abs=1e-4)
