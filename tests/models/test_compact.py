@@ -236,3 +236,28 @@ def test_model_folder_gives_the_model_back(tmp_path):
     z = latents(generator)
     assert all(torch.equal(a, b) for a, b in zip(generator(z), loaded(z)))
 
+
+
+def test_lines_have_contours_and_nothing_else_has():
+    generator, discriminator = pair()
+    assert [hasattr(head, "beat_contour") for head in generator.heads] == [False, False, True]
+    head, cosines = generator.heads[2], LAYOUT.cosines(6, [2])
+    with torch.no_grad():
+        for layer in (head.bar, head.beat, head.step):
+            for value in layer.parameters():
+                value.zero_()
+    h = torch.randn(3, 2 * SPEC.beats_per_bar, head.bar.in_features)
+    cells = head(h, 2).detach()    # [N, B, T, n]
+    steps = head.step_contour(h).unflatten(-1, (SPEC.steps_per_beat, -1)) + head.beat_contour(h).unsqueeze(2)
+    assert torch.allclose(cells, steps.detach().unflatten(1, (2, -1)).flatten(2, 3) @ cosines, atol=1e-6) and cells.any()
+    features = torch.rand(4, 2, SPEC.steps_per_bar, LAYOUT.n_features)
+    score = discriminator(features)
+    with torch.no_grad():    # as weights on the features themselves
+        contour = discriminator.from_contour.weight.unflatten(1, (SPEC.steps_per_beat, -1)) @ LAYOUT.cosines(6)
+        discriminator.from_steps.weight.add_(contour.flatten(1))
+        discriminator.from_contour.weight.zero_()
+    assert contour[..., LAYOUT.columns[2].frame].any() and not contour[..., : LAYOUT.columns[2].frame.start].any()
+    assert torch.allclose(discriminator(features), score, atol=1e-5)
+    poly = dataclasses.replace(LAYOUT, heads=("poly",) * 3)
+    generator, discriminator = pair(poly)
+    assert not any("contour" in name for network in (generator, discriminator) for name, _ in network.named_parameters())
