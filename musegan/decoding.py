@@ -101,7 +101,7 @@ def binarize(
     """
     if thresholds is None:
         thresholds = torch.full((2, len(layout.heads)), 0.5, dtype=torch.float64)
-    cuts = thresholds.to(logits.frame.dtype).logit()[..., None, None, None]    # [..., 2, K, 1, 1, 1]
+    cuts = thresholds.to(logits.frame).logit()[..., None, None, None]    # [..., 2, K, 1, 1, 1]
     frame_logits = logits.frame.clone()
     for k, head in enumerate(layout.heads):
         if head == "mono":

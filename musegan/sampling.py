@@ -197,22 +197,12 @@ def logits_from(model: Generator, latents: Tensor, given: GivenRoll | None = Non
     """What a generator gives for latents [N, ...], in its own precision and on its device.
 
     Args:
-        given: for a generator that accompanies; without, it is told that nothing is given.
+        given: for a generator that accompanies.
     """
     like = next(model.parameters())
-    told = None
-    if model.accompanies:
-        shape = (len(latents), n_bars_of(model, latents), model.spec.steps_per_bar, model.layout.n_features)
-        told = _as_features(given, shape, model, like)
-    return model(latents.to(like), told)
-
-
-def _as_features(given: GivenRoll | None, shape: tuple[int, ...], model: Generator, like: Tensor) -> Given:
-    """What a generator that accompanies is told; that nothing is given is told too."""
-    if given is None:
-        tracks = torch.zeros(shape[0], model.spec.n_tracks, dtype=torch.bool, device=like.device)
-        return Given(like.new_zeros(shape), tracks)
-    return Given(model.layout.crop(given.roll).to(like), given.tracks.to(like.device))
+    if given is not None:
+        given = Given(model.layout.crop(given.roll).to(like), given.tracks.to(like.device))
+    return model(latents.to(like), given)
 
 
 def _replaced(tracks: Tensor, made: Tensor, given: Tensor) -> Tensor:

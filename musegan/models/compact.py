@@ -152,7 +152,9 @@ class CompactGenerator(Generator):
             h = self.common(common[:, 0]) + self.own_bar_share * self.own(own[:, 0])    # [N, B, C]
         h = F.leaky_relu(self.bar_norm(h), 0.2)
         h = self.to_beats(h).unflatten(-1, (n_beats, -1)).flatten(1, 2)    # [N, B * beats, C]
-        skips = self.encoder(given) if self.accompanies else [0.0] * (len(self.blocks) + 1)
+        skips = [0.0] * (len(self.blocks) + 1)
+        if self.accompanies:
+            skips = self.encoder(given or self.nothing_given(latents, n_bars))
         h = h + skips.pop()
         for block in self.blocks:
             h = block(h) + skips.pop()

@@ -152,6 +152,12 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         share = ((n_given - 1) / max(tracks.shape[1] - 2, 1)).clamp(0, 1).double()
         return torch.where(n_given > 0, mean.lerp(together.expand_as(mean), share).sigmoid(), self.thresholds.double())
 
+    def nothing_given(self, latents: Tensor, n_bars: int) -> Given:
+        """What an encoder is told where no tracks are given, to latents [N, ...] of B bars."""
+        n, spec = len(latents), self.spec
+        features = latents.new_zeros(n, n_bars, spec.steps_per_bar, self.layout.n_features)
+        return Given(features, torch.zeros(n, spec.n_tracks, dtype=torch.bool, device=latents.device))
+
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees: the probability of each cell of the layout's features.
 

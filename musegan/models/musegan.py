@@ -97,13 +97,10 @@ class MuseganGenerator(Generator):
 
     def _cells(self, latents: Tensor, given: Given | None) -> Tensor:
         """Latents -> log-odds of the cells [N, B, T, F]."""
-        n, n_tracks, n_bars = len(latents), self.spec.n_tracks, self.n_bars
+        n, n_bars = len(latents), self.n_bars
         levels = []
         if self.accompanies:
-            if given is None:
-                nothing = latents.new_zeros(n, n_bars, self.spec.steps_per_bar, self.layout.n_features)
-                given = Given(nothing, nothing.new_zeros(n, n_tracks, dtype=torch.bool))
-            levels = self.encoder(given)
+            levels = self.encoder(given or self.nothing_given(latents, n_bars))
         rows = []    # of [N * B, 1, 2 * Z]
         for temporal, row in zip(self.temporal, latents[:, self.first_row :].unbind(1)):
             same, seed = row.unbind(1)    # [N, Z]

@@ -101,6 +101,14 @@ def test_given_tracks_come_out_as_they_are_and_change_the_others():
     assert torch.equal(generator.probabilities(z, Given(silent, tracks)), made)
 
 
+def test_nothing_given_may_be_left_out():
+    generator, _ = pair(accompaniment=True)
+    z = torch.randn(2, *generator.latent_shape)
+    nothing = Given(torch.ones(2, generator.n_bars, SPEC.steps_per_bar, LAYOUT.n_features), torch.zeros(2, 3, dtype=torch.bool))
+    assert torch.equal(generator.probabilities(z), generator.probabilities(z, nothing))
+    assert torch.equal(generator(z).frame, generator(z, nothing).frame)
+
+
 def test_thresholds_to_given_tracks_are_kept_with_the_model(tmp_path):
     generator, _ = pair(accompaniment=True)
     generator.given_thresholds.copy_(torch.rand(4, 2, 3))
