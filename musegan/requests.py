@@ -135,7 +135,8 @@ def _check_tracks(model: Generator, request: Request) -> None:
             raise UserError(f"{option}: the model has no track {asked!r}; there are {', '.join(names)}")
     if request.accompany is not None and not model.accompanies:
         raise UserError(
-            "--accompany: this model takes no given tracks; train one that does with: --model.accompaniment true"
+            "--accompany: this model takes no given tracks; --model accompanist does, or one trained with "
+            "--model.accompaniment true"
         )
 
 

@@ -287,7 +287,7 @@ MISTAKES = [
     (["--form", ""], "a form is a letter for each section, such as AABA: got ''"),
     (["--given", "bass"], "--given says what a file's tracks are: it needs --accompany"),
     (["--as", "bass"], "--as says what a file's tracks are: it needs --accompany"),
-    (["--accompany", "song.mid"], "this model takes no given tracks; train one that does with: --model.accompaniment true"),
+    (["--accompany", "song.mid"], "this model takes no given tracks; --model accompanist does"),
     (["--key", "H minor"], "no key 'H minor': write one as"),
     (["--density", 2, "--sampling", "bernoulli"], "threshold and density are for sampling by threshold"),
     (["--threshold", 0.3, "--sampling", "bernoulli"], "threshold and density are for sampling by threshold"),

@@ -126,7 +126,7 @@ def settings_of(name: str, seed: int, folder: Path) -> Config:
     parsed = config.parse(config.parser("recipes", ""), [
         *base, *options, "--data.dataset", str(folder), "--data.test_share", "0.15", "--train.seed", str(seed),
         "--train.steps", "1000000", "--train.validate_every", "1000000", "--train.checkpoint_every", "1000000",
-        "--train.device", "cpu",
+        "--train.device", "cpu", "--train.augment_target", "0", "--train.augment_probability", "1",
     ])    # fmt: skip
     return Config(data=parsed.data, model=parsed.model, train=parsed.train)
 
