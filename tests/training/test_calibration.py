@@ -24,6 +24,8 @@ class Moved(CompactGenerator):
 
     def forward(self, latents, given=None):
         frame, onset = super().forward(latents, given)
+        if given is None:
+            return RollLogits(frame, onset)
         level = (given.tracks * LEVELS).sum(1)[:, None, None, None, None]
         return RollLogits(frame + level, onset - level)
 
