@@ -33,6 +33,7 @@ from musegan.files import atomic_write
 from musegan.models import Generator, load_generator
 from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
+from musegan.resources import model_names
 from musegan.roll import Roll
 from musegan.sampling import exact, sample_packed
 from musegan.training.run_folder import RunFolder, model_folder, models_by_name
@@ -85,6 +86,12 @@ def main(argv: list[str] | None = None) -> int:
         with atomic_write(out / "evaluation.json") as temporary:
             temporary.write_text(to_json(found), encoding="utf-8", errors="backslashreplace")    # names of files
         write_page(out / "evaluation.html", found, corpora["real"], generated, corpora.get("train"))
+    comes_with_musegan = model is not None and settings is None and str(arguments.generated) in model_names()
+    if comes_with_musegan and "train" not in corpora:
+        errors.print(
+            f"note: where --real is the music that {arguments.generated} was trained on (its card says), compare with the "
+            "pieces it has not seen: --held-out 0.15", highlight=False, markup=False,
+        )    # fmt: skip
     if settings is not None and "train" not in corpora and settings.data.dataset == arguments.real:
         errors.print(
             "note: the model was trained on part of the real music. To compare with the pieces it has not seen: "
@@ -108,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
                              "set; or a folder or file of music")
     parser.add_argument("--train", metavar="DATASET", help="what the model was trained on, to look for copies in")
     parser.add_argument("--held-out", type=float, metavar="SHARE",
-                        help="take as real the pieces of --real that training holds out with this data.validation_share, "
-                             "and the others as --train")
+                        help="take as real the pieces of --real that training holds out with this data.test_share "
+                             "(without one: data.validation_share), and the others as --train")
     parser.add_argument("--out", type=Path, default=Path("evaluation"),
                         help="folder for evaluation.json and evaluation.html (default: evaluation)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in --out")

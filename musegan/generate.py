@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.table import Table
 from musegan import __version__, cli
 from musegan.decoding import Decoding
 from musegan.errors import UserError
-from musegan.export import check_sound, write_midi, write_npz, write_png, write_wav
+from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
 from musegan.keys import Key
 from musegan.models import Generator, load_generator
@@ -27,6 +28,7 @@ from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
 
 _N_SHOWN = 8    # phrases in the picture and the table
+_N_LINES_SHOWN = 24    # in the picture; of long pieces it shows the first ones
 _N_STEPS_SHOWN = 24    # of an interpolation
 _OWN_FILE = re.compile(r"samples\.png|request\.json|sample-\d+\.(mid|npz|png|wav)")
 
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     first = next(music)    # what cannot be made is said before a folder is
     out = _output_folder(arguments.out, arguments.overwrite)
 
-    table = Table("phrase", *(escape(track.name) for track in model.spec.tracks), title="notes")
+    is_piece = request.accompany is not None or request.bars is not None or request.form is not None
+    word = "piece" if is_piece else "phrase"
+    table = Table(word, *(escape(track.name) for track in model.spec.tracks), title="notes")
     shown: list[Roll] = []
     made: list[dict[str, Any]] = []
     n_shown = _N_SHOWN if request.interpolate is None else _N_STEPS_SHOWN
@@ -56,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         made.append({"name": name, **each.about})
         if len(made) <= n_shown:
             shown.append(each.roll)
-            table.add_row(name, *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
+            table.add_row(escape(_title(made[-1])), *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
     _draw(out / "samples.png", shown, made, model, is_grid=request.interpolate is not None)
     with atomic_write(out / "request.json") as temporary:
         temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
@@ -64,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     bars = sorted({each["bars"] for each in made})
     length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
     speed = "the file's tempo" if request.accompany is not None and arguments.tempo is None else f"{tempo_bpm:g} bpm"
-    print(f"{len(made)} {'phrase' if len(made) == 1 else 'phrases'} of {length} at {speed} in {out}")
+    print(f"{len(made)} {word if len(made) == 1 else word + 's'} of {length} at {speed} in {out}")
     return 0
 
 
@@ -91,13 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     given = parser.add_argument_group("accompaniment", "for models trained with --model.accompaniment true")
     given.add_argument("--accompany", type=Path, metavar="FILE",
                        help="MIDI or .npz file, or a folder of them, to make the other tracks to")
-    given.add_argument("--given", type=_names, metavar="TRACK,...",
+    given.add_argument("--given", nargs="+", metavar="TRACK",
                        help="tracks of the file that are kept (default: all that sound)")
     given.add_argument("--as", dest="as_track", metavar="TRACK", help="take all notes of the file for this track's")
 
     key = parser.add_argument_group("key")
     key.add_argument("--key", metavar="KEY",
-                     help='such as "A minor", "C major", F#m; a phrase of the other mode comes out in the relative key')
+                     help='such as "A minor", "C major", F#m; a phrase of the other mode comes out in the relative key; '
+                          "with --accompany, the file's key (default: as found, and printed)")
     key.add_argument("--in-scale", action="store_true", help="leave out notes outside the key's scale; drums stay")
 
     notes = parser.add_argument_group("which notes")
@@ -126,10 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _request(arguments: argparse.Namespace) -> Request:
     same = (
         "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given",
@@ -140,6 +141,8 @@ def _request(arguments: argparse.Namespace) -> Request:
         _max_pitches(arguments.max_pitches),
     )    # fmt: skip
     own = {name: getattr(arguments, name) for name in same}
+    if arguments.given is not None:    # drums bass, or drums,bass
+        own["given"] = tuple(name.strip() for word in arguments.given for name in word.split(",") if name.strip())
     key = None if arguments.key is None else Key.parse(arguments.key)
     return Request(**own, key=key, only_scale=arguments.in_scale, decoding=decoding)
 
@@ -170,9 +173,15 @@ def _write(path: Path, made: Made, model: Generator, tempo_bpm, wav: bool) -> No
     made.about["bars"] = made.roll.frame.shape[1]
 
 
+def _title(about: dict[str, Any]) -> str:
+    return f"{about['name']}: {about['file']}" if "file" in about else about["name"]
+
+
 def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Generator, is_grid: bool) -> None:
     """A page of the first phrases; of an interpolation, a grid in order, line by line."""
-    titles = [f"{each['name']}: {each['file']}" if "file" in each else each["name"] for each in made[: len(shown)]]
+    lines = accumulate(-(-roll.frame.shape[1] // LINE_BARS) for roll in shown)
+    shown = shown[: max(sum(n <= _N_LINES_SHOWN for n in lines), 1)]
+    titles = [_title(each) for each in made[: len(shown)]]
     is_short = max(roll.frame.shape[1] for roll in shown) <= 8
     write_png(path, shown, model.spec, titles=titles, n_columns=min(4, len(shown)) if is_grid and is_short else None)
 

@@ -21,6 +21,8 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 _SCALE = (0, 2, 4, 5, 7, 9, 11)    # pitch classes of C major, and of A natural minor
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ACCIDENTALS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
+_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")    # of major keys with the fewest accidentals
+_MINOR_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 
 
 class Key(NamedTuple):
@@ -48,6 +50,11 @@ class Key(NamedTuple):
     def shift(self) -> int:
         """Semitones above A minor, or C major, in [-5, 6]."""
         return int(nearest_shift(torch.tensor(self.tonic - (9 if self.is_minor else 0))))
+
+
+def name_of_shift(shift: int) -> str:
+    """The two keys that lie `shift` semitones above C major and A minor: 2 is "D major / B minor"."""
+    return f"{_NAMES[shift % 12]} major / {_MINOR_NAMES[(shift + 9) % 12]} minor"
 
 
 def nearest_shift(semitones: Tensor) -> Tensor:
@@ -128,3 +135,18 @@ def transpose_tracks(roll: Roll, semitones: Tensor, spec: RollSpec) -> Roll:
     index = source.clamp(0, spec.n_pitches - 1)[:, :, None, None]    # [N, K, 1, 1, P]
     inside = inside[:, :, None, None]
     return roll.map(lambda plane: plane.gather(-1, index.expand_as(plane)) & inside)
+
+
+def median_pitches(weights: Tensor, spec: RollSpec) -> Tensor:
+    """The MIDI pitch above and below which a track sounds equally long.
+
+    Args:
+        weights: [..., K, P] how long each pitch sounds.
+    Returns:
+        [..., K] int64; 0 for drums, and where nothing sounds.
+    """
+    below = weights.cumsum(-1)
+    total = below[..., -1:]
+    median = (2 * below < total).sum(-1) + spec.lowest_pitch    # [..., K]
+    is_drum = torch.tensor([track.is_drum for track in spec.tracks])
+    return torch.where((total.squeeze(-1) > 0) & ~is_drum, median, 0)

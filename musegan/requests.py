@@ -17,11 +17,11 @@ from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
-from musegan.keys import Key
+from musegan.keys import Key, key_shifts, name_of_shift, pitch_class_weights
 from musegan.latents import draw, interpolate, piece, reroll, truncate, vary
 from musegan.models import Generator
 from musegan.models.generator import MAX_BARS
-from musegan.roll import Roll
+from musegan.roll import Roll, RollSpec
 from musegan.sampling import exact, in_key, render
 from musegan.seeding import derived_seed
 
@@ -29,7 +29,7 @@ DEFAULT_N = 8
 _BATCH = 64     # phrases made at a time, so that memory does not grow with their number
 _MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
 _FROM_ONE = ("reroll", "vary", "interpolate")
-_NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE, "key")
+_NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE)
 
 Say = Callable[[str], None]
 
@@ -62,6 +62,7 @@ class Request:
     as_track: str | None = None
     """The track that all notes of the file are for."""
     key: Key | None = None
+    """Where what is made shall lie; of a file, its own one, by default as found."""
     only_scale: bool = False
     """See `musegan.sampling.in_key`."""
     decoding: Decoding = field(default_factory=Decoding)
@@ -82,8 +83,7 @@ class Request:
         if self.accompany is not None:
             for name in _NOT_WITH_A_FILE:
                 if getattr(self, name) is not None:
-                    is_said = name in ("bars", "form", "key")
-                    reason = "the file says key and length" if is_said else "it makes versions already (--n)"
+                    reason = "the file says the length" if name in ("bars", "form") else "it makes versions already (--n)"
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         if self.given is not None and not self.given:
             raise UserError("--given names no track; leave it out to keep all that sound")
@@ -209,14 +209,22 @@ def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Ma
             continue
         for each, own in zip(pieces, tracks):
             n_used += 1
-            say(_told(source.name, each, [track.name for track, kept in zip(model.spec.tracks, own) if kept]))
+            shifts = _shifts(model, request, each)
+            say(_told(source.name, model.spec, each, own, shifts))
+            n_silent = torch.zeros(len(own), dtype=torch.int64)
             for version in range(n):
                 number = request.sample + version
                 made = accompany(
-                    model, each.roll, own, request.seed, [number], request.decoding, request.truncation, request.only_scale
-                )
+                    model, each.roll, own, request.seed, [number], request.decoding, request.truncation, request.only_scale,
+                    shifts,
+                )    # fmt: skip
                 about = {"file": source.name, "seed": request.seed, "sample": number}
                 yield Made(_from_first_bar(made, each.first_bar).phrases()[0], _tempos(each), about)
+                n_silent += ~made.frame[0].flatten(1).any(1)
+            for track, silent in zip(model.spec.tracks, n_silent.tolist()):
+                if silent:
+                    where = "" if silent == n else f" in {silent} of {n} versions"
+                    say(f"{source.name}: no notes were made for {track.name}{where}")
     if not n_used:
         raise UserError(f"none of the {len(sources)} files in {request.accompany} can be accompanied")
 
@@ -237,14 +245,29 @@ def _given(model: Generator, request: Request, own: Piece) -> Tensor:
     return torch.tensor([name in given for name in names])
 
 
-def _told(name: str, own: Piece, given: list[str]) -> str:
-    """One line on what becomes of a file's tracks."""
+def _shifts(model: Generator, request: Request, own: Piece) -> Tensor | None:
+    """[1] semitones by which the file's key lies above C major / A minor; None where nothing tells."""
+    if request.key is not None:
+        return torch.tensor([request.key.shift])
+    has_pitch = pitch_class_weights(own.roll.frame, model.spec).sum() > 0
+    return key_shifts(own.roll.frame, model.spec) if has_pitch else None    # of all its tracks, not of the given alone
+
+
+def _told(name: str, spec: RollSpec, own: Piece, tracks: Tensor, shifts: Tensor | None) -> str:
+    """One line on what becomes of a file's tracks and bars, and in which key it is taken to be."""
+    given = [track.name for track, kept in zip(spec.tracks, tracks) if kept]
     used = [f"{track} -> {place}" for track, place in own.places.items() if place in given]
     unused = [track for track, place in own.places.items() if place not in given]
     n_bars = own.roll.frame.shape[2]
     parts = [f"{name}: {n_bars} {'bar' if n_bars == 1 else 'bars'}; given: {', '.join(used)}"]
     if unused:
         parts.append(f"not used: {', '.join(unused)}")
+    if shifts is not None:
+        parts.append(f"key: {name_of_shift(int(shifts))} (another: --key)")
+    for reason, first, last in own.left_out:
+        where = f"bar {first} is" if first == last else f"bars {first} to {last} are"
+        instead = ", a whole silent bar in its place" if last <= own.first_bar else ""
+        parts.append(f"{where} left out{instead}: {reason}")
     if own.n_out_of_range:
         parts.append(f"{own.n_out_of_range} notes lie outside the model's pitches")
     return "; ".join(parts)

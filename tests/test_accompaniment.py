@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musegan.accompaniment import accompany
+from musegan.accompaniment import _held, accompany
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.keys import transpose
@@ -76,6 +76,80 @@ def test_the_key_follows_what_is_given():
     assert torch.equal(higher.frame[:, 0], made.frame[:, 0])
     left = accompany(player(key_shifts=()), transpose(roll, torch.tensor([3]), SPEC), BASS, 0, decoding=DRAWN)
     assert not torch.equal(left.frame[:, 1], higher.frame[:, 1])
+
+
+def line(pitches, gap=0):
+    """A bass line [1, 3, 2, 16, 48] of four steps a note, its last `gap` steps silent."""
+    frame = torch.zeros(1, 3, 2, 16, 48, dtype=torch.bool)
+    onset = frame.clone()
+    for note, pitch in enumerate(pitches):
+        bar, step = divmod(4 * note, 16)
+        frame[:, 2, bar, step : step + 4 - gap, pitch - SPEC.lowest_pitch] = True
+        onset[:, 2, bar, step, pitch - SPEC.lowest_pitch] = True
+    return Roll(frame, onset)
+
+
+def listener(bass_density=0.5):
+    """Its bass plays one note at a time, around C4 in training."""
+    layout = Layout(SPEC, (2, 12, 8), (3, 24, 40), ("poly", "poly", "mono"))
+    facts = Facts((0.3, 2.4, bass_density), (1.0, 0.5, 0.5), (1,) * 12, median_pitch=(0, 60, 60))
+    generator, _ = pair(layout, facts=facts, accompaniment=True)
+    with torch.no_grad():
+        for skip in generator.encoder.skips:
+            skip.weight *= 8
+    return generator.eval()
+
+
+TUNE = (60, 62, 64, 65, 67, 65, 64, 60)    # in C, of median 64
+
+
+@pytest.mark.parametrize("octaves", [-2, -1, 1])
+def test_a_line_is_heard_in_its_octave(octaves):
+    heard = accompany(listener(), line(TUNE), BASS, 0, decoding=DRAWN)
+    moved = line([pitch + 12 * octaves for pitch in TUNE])
+    made = accompany(listener(), moved, BASS, 0, decoding=DRAWN)
+    assert torch.equal(made.frame[:, :2], heard.frame[:, :2]) and heard.frame[:, 1].any()
+    assert torch.equal(made.frame[:, 2], moved.frame[:, 2])    # and stays where it is
+    as_is = accompany(listener(), moved, BASS, 0, decoding=DRAWN, in_training_key=True)
+    assert not torch.equal(as_is.frame[:, 1], heard.frame[:, 1])
+
+
+def test_a_line_that_never_rests_is_heard_without_short_rests():
+    whole, short = line(TUNE), line(TUNE, gap=2)
+    short.frame[:, 2, 1, 14:, 60 - SPEC.lowest_pitch] = True    # nothing follows the last note, which is not held
+    held, rests = (accompany(listener(density), short, BASS, 0, decoding=DRAWN) for density in (0.97, 0.5))
+    assert torch.equal(held.frame[:, :2], accompany(listener(0.97), whole, BASS, 0, decoding=DRAWN).frame[:, :2])
+    assert torch.equal(held.frame[:, 2], short.frame[:, 2])
+    assert not torch.equal(rests.frame[:, 1], held.frame[:, 1])
+
+
+def test_a_rest_of_a_bar_is_one():
+    roll = line(TUNE[:1] * 8)
+    for plane in roll:
+        plane[:, :, :, 4:] = False    # a beat, three of rest, a beat
+    long = roll.map(torch.clone)
+    for plane in long:
+        plane[:, :, 1, :4] = False
+    filled, left = (_held(each.frame[:, 2:]).flatten(2, 3).any(-1)[0, 0] for each in (roll, long))
+    assert filled.tolist() == [True] * 20 + [False] * 12 and left.tolist() == [True] * 4 + [False] * 28
+    apart = torch.zeros_like(roll.frame[:, 2:])
+    apart[:, :, 0, 0], apart[:, :, 1, 1] = roll.frame[:, 2:, 0, 0], roll.frame[:, 2:, 0, 0]    # 16 steps of rest between
+    assert torch.equal(_held(apart), apart)
+
+
+def test_a_key_that_is_said_overrides_the_one_that_is_found():
+    model, roll = player(), line(TUNE)
+    up_five = accompany(model, roll, BASS, 0, decoding=DRAWN, shifts=torch.tensor([5]))
+    at_home = accompany(model, transpose(roll, torch.tensor([-5]), SPEC), BASS, 0, decoding=DRAWN, in_training_key=True)
+    assert torch.equal(up_five.frame[:, 1], transpose(at_home, torch.tensor([5]), SPEC).frame[:, 1])
+    assert not torch.equal(up_five.frame[:, 1], accompany(model, roll, BASS, 0, decoding=DRAWN).frame[:, 1])
+
+
+def test_the_scale_is_the_songs_where_a_model_plays_in_any_key():
+    in_d = line([pitch + 2 for pitch in TUNE])
+    made = accompany(player(key_shifts=()), in_d, BASS, 0, decoding=DRAWN, only_scale=True)
+    classes = made.frame[0, 1].flatten(0, 1).any(0).nonzero().squeeze(1).add(SPEC.lowest_pitch) % 12
+    assert set(classes.tolist()) <= {2, 4, 6, 7, 9, 11, 1} and 6 in classes.tolist()
 
 
 def test_to_drums_alone_the_key_is_drawn():

@@ -149,6 +149,8 @@ def weight(name, value):
     ("config.json", setting('"program": 0.5'), "program must be 0 to 127"),
     ("config.json", setting('"first_pitch": [NaN', r'"first_pitch": \[\s*\d+'), "must be whole numbers"),
     ("config.json", setting('"key_shifts": [Infinity', r'"key_shifts": \[\s*\d+'), "key_shifts must be 12 counts"),
+    ("config.json", setting('"median_pitch": [128, 60]', r'"median_pitch": \[[^]]*\]'), "median_pitch must be MIDI pitches"),
+    ("config.json", setting('"median_pitch": [60]', r'"median_pitch": \[[^]]*\]'), "median_pitch must have one entry for each"),
     ("config.json", setting('"own_bar_share": NaN'), "own_bar_share must be at least 0"),
     ("config.json", setting(f'"own_bar_share": 1{"0" * 400}'), "cannot read"),
     ("config.json", setting(f'"n_bars": {10**9}'), "a phrase has 1 to 1024 bars"),

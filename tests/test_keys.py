@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from musegan.errors import UserError
-from musegan.keys import Key, in_scale, key_shifts, nearest_shift, pitch_class_weights, shifts_of_weights, transpose
-from musegan.roll import PRESETS, Roll, RollSpec
+from musegan.keys import (
+    Key, in_scale, key_shifts, median_pitches, name_of_shift, nearest_shift, pitch_class_weights, shifts_of_weights, transpose,
+)    # fmt: skip
+from musegan.roll import PRESETS, Roll, RollSpec, Track
 from tests.models.test_layout import random_roll
 
 SPEC = RollSpec(PRESETS["lpd5"])
@@ -84,6 +86,21 @@ def test_names_of_keys(text, tonic, is_minor, shift):
 def test_what_is_no_key(text):
     with pytest.raises(UserError, match='no key .*: write one as "A minor"'):
         Key.parse(text)
+
+
+@pytest.mark.parametrize("shift", range(-5, 7))
+def test_the_name_of_a_shift_is_that_of_its_keys(shift):
+    major, minor = name_of_shift(shift).split(" / ")
+    assert Key.parse(major).shift == Key.parse(minor).shift == shift
+    assert (Key.parse(major).is_minor, Key.parse(minor).is_minor) == (False, True)
+
+
+def test_the_median_pitch():
+    spec = RollSpec((Track("drums", is_drum=True), Track("bass"), Track("horn")), lowest_pitch=20, n_pitches=50)
+    weights = torch.zeros(3, 50)
+    weights[0, 3], weights[1, 10], weights[1, 30], weights[1, 31] = 5, 2, 2, 1
+    assert median_pitches(weights, spec).tolist() == [0, 50, 0]    # half sounds below: 2 of 5 do at 30, 4 of 5 at 50
+    assert median_pitches(torch.stack([weights, 0 * weights]), spec).tolist() == [[0, 50, 0], [0, 0, 0]]
 
 
 def test_the_shortest_way():

@@ -153,7 +153,7 @@ def test_files_of_a_piece_in_a_key(model, tmp_path, capsys):
     options = ("--model", model, "--bars", 8, "--form", "AB", "--key", "F#m", "--in-scale", "--n", 1, "--out", tmp_path,
                "--max-pitches", "piano=2")
     assert generate(*options) == 0
-    assert "1 phrase of 8 bars at 115 bpm" in capsys.readouterr().out
+    assert "1 piece of 8 bars at 115 bpm" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
         "samples.png", "request.json", "sample-000.mid", "sample-000.npz", "sample-000.png"}
     (piece,) = read_pieces(Source("a", str(tmp_path / "sample-000.mid")), SPEC)
@@ -194,7 +194,7 @@ def test_a_file_is_accompanied_whole(player, tmp_path, no_pictures, capsys, give
     out = tmp_path / "out"
     assert generate("--model", player, "--accompany", tmp_path / "song.mid", *given, "--n", 2, "--out", out) == 0
     screen = capsys.readouterr()
-    assert "2 phrases of 5 bars at the file's tempo" in screen.out and "song.mid: 5 bars; given: " in screen.err
+    assert "2 pieces of 5 bars at the file's tempo" in screen.out and "song.mid: 5 bars; given: " in screen.err
     assert ("not used: drums" in screen.err.replace("\n", " ")) == (kept == ["bass"])
     made = [read(out / f"sample-00{i}.mid") for i in range(2)]
     for k, track in enumerate(SPEC.tracks):
@@ -218,6 +218,51 @@ def test_silence_before_the_first_note_and_changes_of_tempo_stay(player, tmp_pat
     assert [round(tempo.qpm) for tempo in symusic.Score(tmp_path / "b" / "sample-000.mid").tempos] == [80]
 
 
+def test_the_key_is_that_of_the_whole_file_unless_one_is_said(player, tmp_path, no_pictures, capsys):
+    """The bass alone is in D major; with the piano, which is not kept, the file is in F major."""
+    scale = [("bass", 33, False, [(k, 1, 38 + step) for k, step in enumerate((0, 4, 7, 0))]),
+             ("piano", 0, False, [(k, 1, 53 + step) for k in range(4) for step in (0, 2, 4, 5, 7, 9, 11)])]
+    midi(tmp_path / "f.mid", scale)
+    outcomes = {}
+    for key in ((), ("--key", "D"), ("--key", "b minor"), ("--key", "F")):
+        options = "--accompany", tmp_path / "f.mid", "--given", "bass", "--n", 1, *key, "--overwrite", "--out", tmp_path / "out"
+        assert generate("--model", player, *options) == 0
+        told = capsys.readouterr().err
+        assert f"key: {'D major / B minor' if key and key[1] != 'F' else 'F major / D minor'} (another: --key)" in told
+        outcomes[key] = read(tmp_path / "out" / "sample-000.mid")
+    assert same(outcomes["--key", "D"], outcomes["--key", "b minor"]) and same(outcomes[()], outcomes["--key", "F"])
+    assert not same(outcomes[()], outcomes["--key", "D"])
+
+
+def test_what_is_left_out_and_what_was_not_made_is_said(player, tmp_path, no_pictures, capsys):
+    notes = [("bass", 33, False, [(0, 1, 43), (1, 4, 48), (5, 4, 43)])]
+    midi(tmp_path / "song.mid", notes, ((0, 1, 4), (1, 4, 4)))
+    options = "--model", player, "--accompany", tmp_path / "song.mid", "--n", 2, "--out", tmp_path / "out"
+    assert generate(*options, "--max-pitches", "piano=0", "guitar=0") == 0
+    screen = capsys.readouterr()
+    assert "song.mid: 2 bars; " in screen.err and "2 pieces of 3 bars" in screen.out
+    assert ("bar 1 is left out, a whole silent bar in its place: 1 quarter note in a bar, not 4") in screen.err
+    silent = [line for line in screen.err.splitlines() if "no notes were made" in line]
+    assert silent == [f"song.mid: no notes were made for {track}" for track in ("piano", "guitar")]
+
+
+def test_given_tracks_with_commas_or_spaces(player, tmp_path, no_pictures, capsys):
+    song(tmp_path / "song.mid", ("drums", "piano", "bass"), bars=1)
+    for given in (("drums,bass",), ("drums", "bass"), ("drums,", "bass")):
+        options = "--accompany", tmp_path / "song.mid", "--given", *given, "--n", 1, "--overwrite", "--out", tmp_path / "out"
+        assert generate("--model", player, *options) == 0
+        assert "not used: piano" in capsys.readouterr().err
+
+
+def test_a_picture_of_long_pieces_shows_the_first(model, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("musegan.generate.write_png",
+                        lambda path, rolls, spec, **options: drawn.append((rolls, options)) or path.write_bytes(b""))
+    assert generate("--model", model, "--bars", 200, "--n", 3, "--out", tmp_path / "out") == 0
+    rolls, options = drawn[-1]    # 13 lines each
+    assert len(rolls) == 1 and options["titles"] == ["sample-000"]
+
+
 def test_one_version_of_each_file_of_a_folder(player, tmp_path, no_pictures, capsys):
     songs = tmp_path / "songs"
     songs.mkdir()
@@ -225,7 +270,7 @@ def test_one_version_of_each_file_of_a_folder(player, tmp_path, no_pictures, cap
     midi(songs / "b.mid", [("x", 33, False, [(0, 1, 40)])], ((0, 3, 4),))
     assert generate("--model", player, "--accompany", songs, "--out", tmp_path / "out") == 0
     screen = capsys.readouterr()
-    assert "2 phrases of 2 to 3 bars" in screen.out and "left out b.mid: bar 1 has 3 quarter notes in a bar" in screen.err
+    assert "2 pieces of 2 to 3 bars" in screen.out and "left out b.mid: bar 1 has 3 quarter notes in a bar" in screen.err
     made = json.loads((tmp_path / "out" / "request.json").read_text())["samples"]
     assert [(each["file"], each["bars"]) for each in made] == [("a.mid", 2), ("c.mid", 3)]
 
@@ -312,8 +357,7 @@ def test_mistakes_are_one_line_and_leave_nothing(model, tmp_path, capsys, option
     (["--given", ","], "--given names no track"),
     (["--given", "flute"], "--given: the model has no track 'flute'"),
     (["--as", "flute"], "--as: the model has no track 'flute'"),
-    (["--bars", 3], "--bars does not go with --accompany: the file says key and length"),
-    (["--key", "C"], "--key does not go with --accompany: the file says key and length"),
+    (["--bars", 3], "--bars does not go with --accompany: the file says the length"),
     (["--reroll", "bass"], "--reroll does not go with --accompany: it makes versions already"),
     (["--accompany", "waltz.mid"], "waltz.mid: bars 1 to 2 have 3 quarter notes in a bar, not 4: the model's metre is 4/4"),
     (["--accompany", "full.mid"], "full.mid: has notes for every track: say with --given which are kept"),

@@ -5,7 +5,9 @@ import torch
 
 from musegan import cli, resources
 from musegan.accompaniment import accompany
+from musegan.keys import transpose
 from musegan.models import load_generator
+from musegan.roll import Roll
 from musegan.sampling import sample
 
 MAX_BYTES = 10_000_000    # all together
@@ -53,3 +55,18 @@ def test_one_that_accompanies_plays_other_things_to_other_tracks(name):
     starts = [made.onset[:, :-1].flatten(1) for made in played]
     alike = (starts[0] & starts[1]).sum() / (starts[0] | starts[1]).sum()
     assert alike < 0.6    # of the same latents
+
+
+@pytest.mark.parametrize("octaves", [-2, -1, 1])
+def test_chorales_harmonises_a_melody_in_any_octave_with_rests(octaves):
+    model = load_generator(resources.model_path("chorales"))
+    melodies = sample(model, 8, seed=1, in_training_key=True)
+    struck = melodies.frame & melodies.onset    # a step of each note, and rests between
+    moved = transpose(Roll(struck, melodies.onset), torch.full((8,), 12 * octaves), model.spec)
+    soprano = torch.arange(4) == 0
+    made = accompany(model, moved, soprano)
+    as_usual = accompany(model, melodies, soprano)
+    assert torch.equal(made.frame[:, 0], moved.frame[:, 0])
+    assert made.frame[:, 1:].flatten(2).any(2).all()
+    notes, usual = (each.onset[:, 1:].sum().item() for each in (made, as_usual))
+    assert 0.7 * usual < notes < 1.5 * usual    # neither silent nor wild

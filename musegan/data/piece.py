@@ -31,6 +31,9 @@ class Piece:
     """Where each of the song's tracks with notes went, by its name or program: the name of a track of the roll, or None."""
     n_out_of_range: int
     """Notes that lie outside the roll's pitches, and are lost."""
+    left_out: tuple[tuple[str, int, int], ...] = ()
+    """Bars of another length at either end, such as a pick-up: reason, first and last one, counted from 1. At the start they
+    count as bars that come before."""
 
     @property
     def sounding(self) -> torch.Tensor:
@@ -74,6 +77,7 @@ def piece_of(song: Song, spec: RollSpec) -> Piece:
         tempo_bpm=bars.tempo_bpm,
         places=places,
         n_out_of_range=bars.n_out_of_range,
+        left_out=tuple(bars.rejected),
     )
 
 

@@ -33,6 +33,8 @@ LANE_INCHES = 0.55    # of a sounding lane on a page of several panels
 SINGLE_LANE_INCHES = 0.8    # the same, where the page is one panel
 SILENT_LANE = 0.3    # height of a lane that is silent all over the page, a sounding one being 1
 LANE_GAP = 0.12
+LINE_BARS = 16    # of a longer phrase on one line
+MAX_LINES = 32    # of one; the lines of a still longer one are longer
 MIN_PITCH_ROWS = 13    # an octave, so that a bass line on one note stays a line
 MIN_DRUM_ROWS = 5
 MAX_NAMED_DRUMS = 8    # as many names as fit beside a lane
@@ -68,7 +70,8 @@ def figure(
     """One phrase, or a page of several, as a matplotlib figure.
 
     Each panel stacks the tracks of `spec`, the first on top, in their colours: a note is light, its onset dark.
-    A pitched lane spans the pitches that sound in its panel, with the Cs marked; a drum lane has a row for each drum.
+    A pitched lane spans the pitches that sound in its panel, with the Cs marked; a drum lane has a row for each drum. A
+    phrase of more than 16 bars goes over several panels, line by line.
 
     Args:
         rolls: a phrase with planes [K, B, T, P] bool, or a sequence of such.
@@ -90,11 +93,12 @@ def figure(
     numbers = [list(range(1, count + 1)) for count in counts] if bar_numbers is None else [list(n) for n in bar_numbers]
     if [len(own) for own in numbers] != counts:
         raise ValueError(f"bar_numbers must be one for each bar: got {[len(own) for own in numbers]} for {counts}")
+    rolls, titles, numbers = _in_lines(rolls, titles, numbers)
+    n_bars = max(len(own) for own in numbers)
     found_by_panel = [phrase_notes(roll, spec).numpy() for roll in rolls]    # each [n, 4]
     sounding = set(np.concatenate(found_by_panel)[:, 0].tolist())
     heights = [1.0 if index in sounding else SILENT_LANE for index in range(spec.n_tracks)]
     bottoms = np.cumsum([0.0] + [-height - LANE_GAP for height in heights])[1:]
-    n_bars = max(counts)
     lane_inches = SINGLE_LANE_INCHES if len(rolls) == 1 else LANE_INCHES
     panel_inches = (
         float(np.clip(1.6 * n_bars, 4, 16)) + 1.1,
@@ -110,6 +114,19 @@ def figure(
             _draw_track(axes, found[found[:, 0] == index, 1:], spec, index, *lane)
         _draw_time(axes, own_numbers, spec)
     return page
+
+
+def _in_lines(
+    rolls: list[Roll], titles: list[str], numbers: list[list[int]]
+) -> tuple[list[Roll], list[str], list[list[int]]]:
+    """Phrases, their titles and the numbers of their bars, cut into panels; only the first panel of each has a title."""
+    panels = []
+    for roll, title, own in zip(rolls, titles, numbers):
+        size = max(LINE_BARS, -(-len(own) // MAX_LINES))
+        for first in range(0, max(len(own), 1), size):
+            bars = slice(first, first + size)
+            panels.append((Roll(*(plane[:, bars] for plane in roll)), title if first == 0 else "", own[bars]))
+    return tuple(map(list, zip(*panels)))
 
 
 def _empty_page(n_panels: int, n_columns: int, panel_inches: tuple[float, float]) -> Figure:

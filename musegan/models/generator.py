@@ -50,15 +50,20 @@ class Facts:
     keys, are moved back by shifts drawn from it. Empty: they are left where they are."""
     tempo_bpm: float = 120.0
     """Median tempo in quarter notes a minute, the default of what is generated."""
+    median_pitch: tuple[int, ...] = ()
+    """[K] MIDI pitch above and below which a track sounds equally long, in the training key; 0 where it never sounds, and
+    for drums. Empty: unknown."""
 
     def __post_init__(self):
-        for name in ("frame_density", "onset_density", "key_shifts"):
+        for name in ("frame_density", "onset_density", "key_shifts", "median_pitch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if isinstance(self.tempo_bpm, bool) or not isinstance(self.tempo_bpm, (int, float)):
             raise TypeError(f"tempo_bpm must be a number: got {self.tempo_bpm!r}")
         for name in ("frame_density", "onset_density"):
             if not all(math.isfinite(value) and value >= 0 for value in getattr(self, name)):
                 raise ValueError(f"{name} must be numbers from 0 up: got {list(getattr(self, name))}")
+        if not all(type(pitch) is int and 0 <= pitch <= 127 for pitch in self.median_pitch):
+            raise ValueError(f"median_pitch must be MIDI pitches: got {list(self.median_pitch)}")
         shifts = self.key_shifts
         if len(shifts) not in (0, 12) or shifts and not (min(shifts) >= 0 < sum(shifts) <= MAX_COUNT):
             raise ValueError(f"key_shifts must be 12 counts, or none: got {list(shifts)}")
@@ -92,9 +97,9 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         check_positive(n_bars=n_bars)
         if n_bars > MAX_BARS:
             raise UserError(f"a phrase has 1 to {MAX_BARS} bars: got n_bars={n_bars}")
-        for name, density in (("frame_density", facts.frame_density), ("onset_density", facts.onset_density)):
-            if len(density) not in (0, layout.spec.n_tracks):
-                raise ValueError(f"{name} must have one entry for each track, or none: got {list(density)}")
+        for name in ("frame_density", "onset_density", "median_pitch"):
+            if len(getattr(facts, name)) not in (0, layout.spec.n_tracks):
+                raise ValueError(f"{name} must have one entry for each track, or none: got {list(getattr(facts, name))}")
         self.layout, self.n_bars, self.facts, self.latent_shape = layout, n_bars, facts, tuple(latent_shape)
         self.register_buffer("slope", torch.tensor(slope))
         n_tracks = layout.spec.n_tracks

@@ -17,6 +17,7 @@ from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
 from musegan.errors import UserError, one_line
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
+from musegan.keys import median_pitches
 from musegan.models import Facts, build
 from musegan.models.batch import n_processes, rank
 from musegan.models.generator import THRESHOLDS
@@ -189,11 +190,13 @@ def _facts(training: Phrases) -> Facts:
     """What a generator keeps of the data it was trained on."""
     cells, n_steps = training.cell_counts.sum(1), len(training) * training.n_bars * training.dataset.spec.steps_per_bar
     tempo_bpm = float(training.dataset.tempo_bpm[training.starts].median())
+    median = median_pitches(training.cell_counts, training.dataset.spec)
     return Facts(
         frame_density=tuple((cells / n_steps).tolist()),
         onset_density=tuple((training.onset_counts / cells.clamp(min=1)).tolist()),
         key_shifts=tuple(training.shift_counts()),
         tempo_bpm=round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
+        median_pitch=tuple(median.tolist()),
     )
 
 

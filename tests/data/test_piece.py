@@ -80,6 +80,7 @@ def test_another_metre_is_named(tmp_path):
         pieces(midi(tmp_path / "b.mid", notes, ((0, 3, 4), (6, 4, 4))))
     (piece,) = pieces(midi(tmp_path / "c.mid", notes, ((0, 1, 4), (1, 4, 4))))    # a pick-up is left out
     assert (piece.first_bar, piece.roll.frame.shape[2]) == (1, 6)
+    assert piece.left_out == (("1 quarter note in a bar, not 4", 1, 1),)
 
 
 def test_what_is_for_no_track(tmp_path):

@@ -53,6 +53,18 @@ def test_a_dark_box_for_each_onset_and_a_light_one_for_each_note(band):
         assert sorted((round(box.x0), round(box.x1)) for box in light) == spans
 
 
+def test_a_long_piece_goes_over_several_lines(phrase):
+    """A note in bar 17 is in the first bar of the second line."""
+    spec = RollSpec((Track("piano"),))
+    steps = spec.steps_per_bar
+    long, short = phrase(spec, [(0, 60, 16 * steps + 2, 16 * steps + 4)], 20), phrase(spec, [(0, 67, 0, 2)], 3)
+    panels = figure([long, short], spec, ["long", "short"]).axes
+    assert [panel.get_title(loc="left") for panel in panels] == ["long", "", "short"]
+    assert [[round(box.x0) for box in boxes(panel, PALETTE[0])] for panel in panels] == [[], [2], [0]]
+    assert " 17" in texts(panels[1]) and " 17" not in texts(panels[0])
+    assert len(figure(phrase(spec, [(0, 60, 0, 2)], 1000), spec).axes) == 32
+
+
 def test_a_higher_note_is_higher(phrase):
     spec = RollSpec((Track("piano"),))
     (panel,) = figure(phrase(spec, [(0, 60, 0, 2), (0, 67, 8, 10)], 1), spec).axes

@@ -8,6 +8,7 @@ import torch
 
 from musegan.config import Config, DataConfig, ModelConfig, TrainConfig
 from musegan.errors import UserError
+from musegan.keys import median_pitches
 from musegan.models import load_generator
 from musegan.sampling import GivenRoll, sample
 from musegan.training import gan
@@ -172,6 +173,8 @@ def test_given_tracks_are_seen_by_the_discriminator_as_they_are(songs, tmp_path)
     train(config, songs, run)
     model = load_generator(run.newest)
     phrases = split(config.data, songs).training.sample(4, 0)
+    everything = split(config.data, songs).training.sample(10_000, 0).frame
+    assert model.facts.median_pitch == tuple(median_pitches(everything.sum((0, 2, 3)), songs.spec).tolist())
     tracks = torch.zeros(4, songs.spec.n_tracks, dtype=torch.bool)
     tracks[:, 0] = True
     given = GivenRoll(phrases, tracks)
