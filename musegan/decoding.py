@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from musegan.errors import UserError
 from musegan.models import Layout, RollLogits
+from musegan.models.layout import Head
 from musegan.ops import bernoulli, cleanup, threshold
 from musegan.roll import Roll, RollSpec
 from musegan.seeding import derived_seed
@@ -85,6 +88,7 @@ def binarize(
     thresholds: Tensor | None = None,
     seed: int = 0,
     first_sample: int = 0,
+    steadiness: Sequence[float] | None = None,
 ) -> Roll:
     """Logits to a roll, frames first: a start is where the onset is likely or nothing sounded before.
 
@@ -96,6 +100,7 @@ def binarize(
             0.5 without.
         seed: of the Bernoulli draws.
         first_sample: number of the first sample, which decides its place in the random stream.
+        steadiness: [K] of each track for the method `threshold`, see `scores`; 0 without.
     Returns:
         planes [N, K, B, T, P] bool.
     """
@@ -104,9 +109,10 @@ def binarize(
     cuts = thresholds.to(logits.frame).logit()[..., None, None, None]    # [..., 2, K, 1, 1, 1]
     frame_logits = logits.frame.clone()
     for k, head in enumerate(layout.heads):
-        if head == "mono":
-            convert = _hazards if method == "bernoulli" else winner
-            frame_logits[:, k] = convert(frame_logits[:, k])
+        if method == "threshold":
+            frame_logits[:, k] = scores(frame_logits[:, k], head, 0.0 if steadiness is None else steadiness[k])
+        elif head == "mono":
+            frame_logits[:, k] = _hazards(frame_logits[:, k])
     if method == "threshold":
         frame_cuts, onset_cuts = cuts.unbind(-5)
         frame, onset = threshold(frame_logits - frame_cuts), threshold(logits.onset - onset_cuts)
@@ -128,12 +134,35 @@ def sounding_before(frame: Tensor) -> Tensor:
     return before.view_as(frame)
 
 
-def winner(logits: Tensor) -> Tensor:
-    """Log-odds of one pitch or none -> the likeliest pitch's against the rest, -inf for all others. [..., P]."""
+def scores(logits: Tensor, head: Head, steadiness: float = 0.0) -> Tensor:
+    """What is compared with a track's threshold: how likely cells are, by themselves and by the steps beside them.
+
+    Networks decide each cell by itself. Where one is unsure, its pitch falls silent, or sounds, for a step: a note breaks
+    into fragments. A step that is like its neighbours is likelier, as in a chain of cells in which a change costs
+    `steadiness` (one step of its mean-field solution).
+
+    Args:
+        logits: [N, B, T, P] log-odds of a track's cells.
+        head: in a `mono` track the likeliest pitch has its log-odds against the rest, and all others -inf.
+        steadiness: from 0, in log-odds; so much is gained by a cell whose pitch sounds for sure at both steps beside it.
+    Returns:
+        [N, B, T, P] log-odds.
+    """
     p = logits.sigmoid()
-    best, pitch = p.max(-1, keepdim=True)
+    if head == "poly":
+        return logits if steadiness == 0 else logits + steadiness * (_beside(p) - _beside(1 - p)) / 2
     rest = (1 - p.sum(-1, keepdim=True)).clamp(min=1e-12)
-    return torch.full_like(p, -torch.inf).scatter(-1, pitch, (best / rest).log())
+    odds = (p / rest).log()
+    if steadiness:
+        odds = odds + steadiness * (_beside(p) - _beside(rest)) / 2
+    best, pitch = odds.max(-1, keepdim=True)
+    return torch.full_like(p, -torch.inf).scatter(-1, pitch, best)
+
+
+def _beside(x: Tensor) -> Tensor:
+    """The sum of the values at the step before and the step after, across bar lines; 0 past the ends. [N, B, T, P]."""
+    steps = F.pad(x.flatten(1, 2), (0, 0, 1, 1))    # [N, 1 + B * T + 1, P]
+    return (steps[:, :-2] + steps[:, 2:]).view_as(x)
 
 
 def _hazards(logits: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from musegan.decoding import Decoding, Method, binarize, winner
+from musegan.decoding import Decoding, Method, binarize, scores
 from musegan.keys import LOWEST_SHIFT, Key, in_scale, key_shifts, nearest_shift, transpose
 from musegan.latents import draw, n_bars_of
-from musegan.models import Generator, Given, Layout, RollLogits
+from musegan.models import Generator, Given, RollLogits
 from musegan.ops import pack
 from musegan.roll import Roll
 from musegan.seeding import derived_seed, generator_for
@@ -116,7 +116,7 @@ def render(
         rows = slice(first, first + size)
         part = None if given is None else given[rows]
         logits = logits_from(model, latents[rows], part)
-        roll = _binarized(logits, model.layout, decoding.method, thresholds[rows], seed, numbers[rows])
+        roll = _binarized(logits, model, decoding.method, thresholds[rows], seed, numbers[rows])
         roll = decoding.cleaned(roll, logits.frame, spec)
         if part is not None:
             roll = Roll(*map(partial(_replaced, part.tracks), roll, part.roll))
@@ -237,24 +237,24 @@ def _moves(model: Generator, cuts: Tensor, density: float) -> Tensor:
     moves = torch.zeros_like(cuts)
     logits = logits_of(model, range(_N_REFERENCE), derived_seed(0, "density"))
     for k, head in enumerate(model.layout.heads):
-        scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
-        scores = scores[torch.isfinite(scores)].double().sort(descending=True).values
-        n_above = int((scores > cuts[k]).sum())
-        wanted = round(min(density * n_above, len(scores) - 1))
+        found = scores(logits.frame[:, k], head, float(model.steadiness[k]))    # [N, B, T, P]
+        found = found[torch.isfinite(found)].double().sort(descending=True).values
+        n_above = int((found > cuts[k]).sum())
+        wanted = round(min(density * n_above, len(found) - 1))
         if n_above and wanted != n_above:    # what lies above the next lower score
-            moves[k] = scores[wanted] - cuts[k]
+            moves[k] = found[wanted] - cuts[k]
     return moves
 
 
 def _binarized(
-    logits: RollLogits, layout: Layout, method: Method, thresholds: Tensor, seed: int, numbers: Sequence[int]
+    logits: RollLogits, model: Generator, method: Method, thresholds: Tensor, seed: int, numbers: Sequence[int]
 ) -> Roll:
     """`binarize` of phrases with any numbers: those that follow each other share a call."""
     if method == "threshold":
-        return binarize(logits, layout, method, thresholds)
+        return binarize(logits, model.layout, method, thresholds, steadiness=model.steadiness.tolist())
     breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
     rolls = [
-        binarize(RollLogits(*(plane[a:b] for plane in logits)), layout, method, seed=seed, first_sample=numbers[a])
+        binarize(RollLogits(*(plane[a:b] for plane in logits)), model.layout, method, seed=seed, first_sample=numbers[a])
         for a, b in zip([0, *breaks], [*breaks, len(numbers)])
     ]
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))

@@ -159,6 +159,7 @@ def weight(name, value):
     ("config.json", setting(f'"width": {10**30}'), "cannot read"),
     ("model.safetensors", weight("to_gate.bias", float("nan")), "a weight is not a number"),
     ("model.safetensors", weight("thresholds", float("nan")), "a weight is not a number"),
+    ("model.safetensors", weight("steadiness", -1.0), "steadiness must be at least 0"),
     ("model.safetensors", weight("thresholds", 1.5), "thresholds must lie between 0 and 1"),
 ])
 def test_a_damaged_model_is_one_line(run, tmp_path, capsys, name, change, message):

@@ -14,7 +14,7 @@ from musegan.data.sources import Source
 from musegan.export import write_midi
 from musegan.keys import pitch_class_weights
 from musegan.models import Facts, Layout, load_generator, save_model
-from musegan.models.generator import THRESHOLDS
+from musegan.models.generator import CALIBRATED
 from musegan.requests import Request, make
 from musegan.roll import PRESETS, RollSpec
 from musegan.sampling import sample
@@ -30,7 +30,7 @@ FACTS = Facts((0.6, 2.4, 2.4, 2.0, 2.4), (1.0, 0.5, 0.5, 0.5, 0.5), (1,) * 12, 1
 
 def untrained(**settings):
     generator, _ = pair(LAYOUT, facts=FACTS, **settings)
-    for name in set(THRESHOLDS) & set(generator.state_dict()):
+    for name in set(CALIBRATED[:2]) & set(generator.state_dict()):
         getattr(generator, name).fill_(0.13)    # as if calibrated: some cells of an untrained model sound
     return generator.eval()
 

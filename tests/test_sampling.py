@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musegan import sampling
-from musegan.decoding import Decoding, binarize
+from musegan.decoding import Decoding, binarize, scores
 from musegan.keys import Key, key_shifts, pitch_class_weights
 from musegan.latents import draw, piece, reroll
 from musegan.models import Facts, Layout, RollLogits
@@ -50,6 +50,50 @@ def test_a_lower_threshold_gives_more_notes(at, sounding):
 def test_mono_threshold_takes_the_likeliest_of_pitches_and_rest(p, expected):
     frame = binarize(logits([p] * 4, [p] * 4), MONO, "threshold").frame[0, 1, 0, 0]
     assert frame.nonzero().flatten().tolist() == ([] if expected is None else [expected])
+
+
+POLY = Layout(SPEC, (0, 0), (4, 4), ("poly", "poly"))
+
+
+@pytest.mark.parametrize("layout", [POLY, MONO])
+@pytest.mark.parametrize("dip, steadiness, sounds", [
+    (0.3, 0.0, False),
+    (0.3, 2.0, True),     # log-odds of -0.85 and, of neighbours that sound for sure, 2
+    (0.05, 2.0, False),   # -2.9: decided
+])
+def test_a_steady_note_outlasts_a_step_of_doubt(layout, dip, steadiness, sounds):
+    p = [[0.999, 0, 0, 0], [dip, 0, 0, 0], [0.999, 0, 0, 0], [0.001, 0, 0, 0]]
+    roll = binarize(logits(p, [[0.1] * 4] * 4), layout, "threshold", steadiness=[0.0, steadiness])
+    assert roll.frame[0, 1, 0, :, 0].tolist() == [True, sounds, True, False]
+    assert roll.onset[0, 1, 0, :, 0].tolist() == [True, False, not sounds, False]
+
+
+@pytest.mark.parametrize("layout", [POLY, MONO])
+def test_a_step_that_is_likely_alone_is_less_so_where_the_steps_beside_it_are_silent(layout):
+    p = [[0.01, 0, 0, 0], [0.7, 0, 0, 0], [0.01, 0, 0, 0], [0.01, 0, 0, 0]]
+    for steadiness, sounds in ((0.0, True), (0.5, True), (1.0, False)):    # log-odds of 0.85, and as much less
+        frame = binarize(logits(p, p), layout, "threshold", steadiness=[0.0, steadiness]).frame
+        assert frame[0, 1, 0, :, 0].tolist() == [False, sounds, False, False]
+
+
+def test_a_steady_line_does_not_turn_for_a_step_and_back():
+    p = [[0.9, 0.05, 0, 0], [0.4, 0.5, 0, 0], [0.9, 0.05, 0, 0], [0.9, 0.05, 0, 0]]
+    for steadiness, pitches in ((0.0, [0, 1, 0, 0]), (1.0, [0, 0, 0, 0])):
+        frame = binarize(logits(p, p), MONO, "threshold", steadiness=[0.0, steadiness]).frame[0, 1, 0]
+        assert frame.nonzero().tolist() == [[step, pitch] for step, pitch in enumerate(pitches)]
+
+
+def test_steadiness_is_by_track_and_across_bar_lines():
+    """Against the sum written out, step by step."""
+    both = [torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1)]
+    for x in both:
+        p, found = x.sigmoid().flatten(1, 2), scores(x, "poly", 1.5).flatten(1, 2)
+        for step in range(12):
+            beside = [2 * p[:, other] - 1 for other in (step - 1, step + 1) if 0 <= other < 12]
+            assert torch.allclose(found[:, step], x.flatten(1, 2)[:, step] + 1.5 * sum(beside) / 2)
+    roll = RollLogits(torch.stack(both, 1), torch.zeros(2, 2, 3, 4, 4).double())
+    drums_as_they_are = binarize(roll, POLY, "threshold", steadiness=[0.0, 5.0]).frame
+    assert torch.equal(drums_as_they_are[:, 0], both[0] > 0) and not torch.equal(drums_as_they_are[:, 1], both[1] > 0)
 
 
 def test_mono_bernoulli_draws_one_note_or_none_with_the_right_odds():

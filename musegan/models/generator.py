@@ -16,7 +16,7 @@ from musegan.roll import RollSpec
 
 MAX_BARS = 1024    # of a phrase, and of a piece
 MAX_COUNT = 1 << 53    # of phrases; larger ones are no exact float64
-THRESHOLDS = ("thresholds", "given_thresholds")    # buffers that are calibrated, not trained
+CALIBRATED = ("thresholds", "given_thresholds", "steadiness")    # buffers that are not trained
 
 
 class RollLogits(NamedTuple):
@@ -109,6 +109,9 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("given_thresholds", torch.full((n_tracks + 1, 2, n_tracks), 0.5) if accompaniment else None)
         """[K + 1, 2, K] row k: the same to track k alone; the last row, of each track: to all the others. None where it takes
         none."""
+        self.register_buffer("steadiness", torch.zeros(n_tracks))
+        """[K] from 0, in log-odds: how much it counts for a cell that its pitch sounds at the step before and the one after;
+        see `musegan.decoding.scores`."""
 
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -116,10 +119,12 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         return {**settings, "layout": Layout(**settings["layout"]), "facts": Facts(**settings["facts"])}
 
     def check_weights(self) -> None:
-        """Raises ValueError for thresholds or a slope that no training gives."""
-        thresholds = [value for name, value in self.named_buffers() if name in THRESHOLDS]
+        """Raises ValueError for thresholds, a steadiness or a slope that no training gives."""
+        thresholds = [value for value in (self.thresholds, self.given_thresholds) if value is not None]
         if not all(((value > 0) & (value < 1)).all() for value in thresholds) or not self.slope > 0:
             raise ValueError("thresholds must lie between 0 and 1, and the slope above 0")
+        if not (self.steadiness >= 0).all():
+            raise ValueError("steadiness must be at least 0")
 
     @property
     def spec(self) -> RollSpec:

@@ -1,4 +1,4 @@
-"""Thresholds at which a generator's tracks sound, and start notes, as often as in its training data.
+"""Thresholds at which a generator's tracks sound, and start notes, as often as in its training data, and as long.
 
 Where a generator is unsure, cells lie below one half and would be lost: tracks come out thin, drums above all. To given
 tracks it is unsure of other cells than with nothing given, so that thresholds differ.
@@ -11,21 +11,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from musegan.decoding import sounding_before, winner
-from musegan.models import Generator, Layout, RollLogits
+from musegan.decoding import scores, sounding_before
+from musegan.metrics.histograms import total_variation
+from musegan.models import Facts, Generator, Layout, RollLogits
+from musegan.ops import notes
 from musegan.roll import Roll
 from musegan.sampling import GivenRoll, logits_of
 
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
 _GIVEN_RANGE = (0.001, 0.999)    # to given tracks generators are sure of silence where the data has none
 _N_PHRASES = 256
-_N_GIVEN = 128    # phrases to each given track, and to all but each
+_N_GIVEN = 128    # to each given track, and to all but each
+_N_LENGTHS = 128    # whose notes are measured
+_WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)    # of steadiness; more holds what should end
 
 
 @torch.no_grad()
 def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None:
-    """Sets a generator's thresholds by phrases drawn from it; to one half where the data's densities are unknown, or binary
-    neurons decide.
+    """Sets a generator's thresholds and steadiness by phrases drawn from it; to one half and 0 where the data's densities are
+    unknown, or binary neurons decide.
 
     Those to a given track are such that the others sound as often as in the real phrases in which this track sounds, and
     those to all other tracks likewise; where there are none, they are those with nothing given.
@@ -33,16 +37,21 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
     Args:
         generator: in evaluation mode.
         seed: of the phrases.
-        real: planes [N, K, B, T, P] bool of training phrases, in the training key, for a generator that accompanies.
+        real: planes [N, K, B, T, P] bool of training phrases, in the training key; without, steadiness is 0, and what is
+            given counts as nothing.
     """
     facts, layout = generator.facts, generator.layout
     generator.thresholds.fill_(0.5)
+    generator.steadiness.zero_()
     if generator.accompanies:
         generator.given_thresholds.fill_(0.5)
     if not facts.frame_density or generator.is_binary:
         return
     logits = logits_of(generator, range(_N_PHRASES), seed)
-    generator.thresholds.copy_(_thresholds(logits, layout, facts.frame_density, facts.onset_density))
+    if real is not None:
+        some = RollLogits(*(plane[:_N_LENGTHS] for plane in logits))
+        generator.steadiness.copy_(_steadiness(some, layout, facts, real))
+    generator.thresholds.copy_(_thresholds(logits, generator, facts.frame_density, facts.onset_density))
     if generator.accompanies:
         generator.given_thresholds[:] = generator.thresholds
         if real is not None:
@@ -71,37 +80,71 @@ def _thresholds_to(given: Tensor, generator: Generator, seed: int, real: Roll, p
     spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]    # phrases of a piece lie in a row
     given = GivenRoll(real.map(lambda plane: plane[spread]), given.expand(_N_GIVEN, -1))
     logits = logits_of(generator, range(_N_GIVEN), seed, given)
-    return _thresholds(logits, generator.layout, frame_density.tolist(), onset_density.tolist(), _GIVEN_RANGE)
+    return _thresholds(logits, generator, frame_density.tolist(), onset_density.tolist(), _GIVEN_RANGE)
 
 
 def _thresholds(
     logits: RollLogits,
-    layout: Layout,
+    generator: Generator,
     frame_density: Sequence[float],
     onset_density: Sequence[float],
     limits: tuple[float, float] = _RANGE,
 ) -> Tensor:
     """[2, K] within limits, at which phrases sound, and start notes, as often as `Facts` says it of the data."""
-    thresholds = torch.full((2, len(layout.heads)), 0.5)
-    frame = torch.empty_like(logits.frame, dtype=torch.bool)
-    for k, head in enumerate(layout.heads):
-        scores = winner(logits.frame[:, k]) if head == "mono" else logits.frame[:, k]    # [N, B, T, P]
-        wanted = frame_density[k] * scores[..., 0].numel()
-        thresholds[0, k] = _threshold(scores.flatten(), wanted, limits)
-        frame[:, k] = scores > thresholds[0, k].logit()
-    before = sounding_before(frame)
-    for k, density in enumerate(onset_density):
-        if layout.columns[k].onset:
-            held = frame[:, k] & before[:, k]
-            wanted = density * frame[:, k].sum() - (frame[:, k] & ~before[:, k]).sum()
-            thresholds[1, k] = _threshold(logits.onset[:, k][held], float(wanted), limits)
-    return thresholds
+    found = [
+        _track_thresholds(logits, generator.layout, k, steadiness, frame_density[k], onset_density[k], limits)[0]
+        for k, steadiness in enumerate(generator.steadiness.tolist())
+    ]
+    return torch.stack(found, dim=1)
 
 
-def _threshold(scores: Tensor, wanted: float, limits: tuple[float, float]) -> Tensor:
+def _track_thresholds(
+    logits: RollLogits,
+    layout: Layout,
+    track: int,
+    steadiness: float,
+    frame_density: float,
+    onset_density: float,
+    limits: tuple[float, float] = _RANGE,
+) -> tuple[Tensor, Roll]:
+    """A track's thresholds [2], and what they make: planes [N, 1, B, T, P] bool."""
+    found = scores(logits.frame[:, track], layout.heads[track], steadiness)    # [N, B, T, P]
+    at_frame = _threshold(found.flatten(), frame_density * found[..., 0].numel(), limits)
+    frame = (found > at_frame.logit()).unsqueeze(1)    # [N, 1, B, T, P]
+    before, at_onset = sounding_before(frame), at_frame.new_tensor(0.5)
+    onset = frame & ~before
+    if layout.columns[track].onset:
+        held, onset_logits = frame & before, logits.onset[:, track : track + 1]
+        at_onset = _threshold(onset_logits[held], float(onset_density * frame.sum() - onset.sum()), limits)
+        onset = onset | held & (onset_logits > at_onset.logit())
+    return torch.stack([at_frame, at_onset]), Roll(frame, onset)
+
+
+def _steadiness(logits: RollLogits, layout: Layout, facts: Facts, real: Roll) -> Tensor:
+    """[K] at which the lengths of notes are most like those of real phrases; 0 for drums, and where they have no notes."""
+    best = torch.zeros(len(layout.heads))
+    for k, track in enumerate(layout.spec.tracks):
+        wanted = _lengths(real.map(lambda plane: plane[:, k : k + 1]))
+        if track.is_drum or not wanted.any():
+            continue
+        distances = []
+        for weight in _WEIGHTS:
+            made = _track_thresholds(logits, layout, k, weight, facts.frame_density[k], facts.onset_density[k])[1]
+            distances.append(float(total_variation(_lengths(made), wanted)))
+        best[k] = _WEIGHTS[distances.index(min(distances))]
+    return best
+
+
+def _lengths(roll: Roll) -> Tensor:
+    """[2 T] how many notes of planes [N, 1, B, T, P] last so many steps, the last: longer."""
+    found, n_steps = notes(roll), 2 * roll.frame.shape[3]
+    return torch.bincount((found[:, 4] - found[:, 3] - 1).clamp(max=n_steps - 1), minlength=n_steps).cpu()
+
+
+def _threshold(log_odds: Tensor, wanted: float, limits: tuple[float, float]) -> Tensor:
     """The probability above which about `wanted` of the log-odds [n] lie, within limits."""
-    if len(scores) == 0:
-        return torch.tensor(0.5)
-    n_above = min(max(round(wanted), 0), len(scores) - 1)
-    cut = scores.kthvalue(len(scores) - n_above).values
+    if len(log_odds) == 0:
+        return log_odds.new_tensor(0.5)
+    n_above = min(max(round(wanted), 0), len(log_odds) - 1)
+    cut = log_odds.kthvalue(len(log_odds) - n_above).values
     return cut.sigmoid().clamp(*limits)

@@ -10,7 +10,7 @@ from torch import nn
 
 from musegan.errors import UserError, one_line
 from musegan.models.batch import n_processes
-from musegan.models.generator import THRESHOLDS
+from musegan.models.generator import CALIBRATED
 from musegan.training import processes
 from musegan.training.run_folder import RunFolder
 
@@ -66,7 +66,7 @@ def check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Mo
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Moves an average, batch-norm statistics included, towards a network; its thresholds are its own.
+    """Moves an average, batch-norm statistics included, towards a network; what is calibrated stays.
 
     Args:
         decay: reached after a ramp-up.
@@ -74,7 +74,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     """
     decay = min(decay, (1 + step) / (10 + step))
     for (name, old), new in zip(average.state_dict().items(), network.state_dict().values()):
-        if name in THRESHOLDS:
+        if name in CALIBRATED:
             continue
         if old.is_floating_point() and name != "slope":
             old.lerp_(new, 1 - decay)

@@ -5,6 +5,7 @@ import torch
 
 from musegan.models import CompactGenerator, Facts, Layout, RollLogits
 from musegan.models.bmusegan import BMuseganGenerator
+from musegan.ops import notes
 from musegan.roll import Roll, RollSpec, Track
 from musegan.sampling import GivenRoll, sample
 from musegan.training.calibration import calibrate
@@ -73,6 +74,49 @@ def test_thresholds_are_kept_with_the_model_and_differ_by_track():
     assert generator.state_dict()["thresholds"].shape == (2, 3)
     assert len(set(generator.thresholds[0].tolist())) == 3
     assert ((generator.thresholds > 0) & (generator.thresholds < 1)).all()
+
+
+def held(length, n=128):
+    """Phrases of SPEC in which piano and bass play notes of one length in steps, one after the other."""
+    frame = torch.zeros(n, 3, 2, SPEC.steps_per_bar, SPEC.n_pitches, dtype=torch.bool)
+    onset = frame.clone()
+    for step in range(2 * SPEC.steps_per_bar):
+        bar, place = divmod(step, SPEC.steps_per_bar)
+        pitch = step // length % SPEC.n_pitches
+        frame[:, 1:, bar, place, pitch] = True
+        onset[:, 1:, bar, place, pitch] = step % length == 0
+    return Roll(frame, onset)
+
+
+def doubtful():
+    """Whose notes break into fragments."""
+    generator, _ = pair(POLY, facts=Facts((0.0, 1.0, 1.0), (1.0, 0.1, 0.1)))
+    with torch.no_grad():
+        for head in generator.heads:
+            head.step.weight.mul_(6)
+    return generator.eval()
+
+
+def test_notes_last_as_long_as_in_the_data():
+    """Where the data's notes are long they are held, where they are short they are not."""
+    generator, lengths = doubtful(), {}
+    for wanted in (1, 8):
+        calibrate(generator, seed=0, real=held(wanted))
+        drums, *pitched = generator.steadiness.tolist()
+        assert drums == 0 and (max(pitched) == 0) == (wanted == 1)
+        made = notes(sample(generator, 64, seed=3, in_training_key=True))
+        lengths[wanted] = (made[:, 4] - made[:, 3])[made[:, 1] > 0].double().mean()
+    assert lengths[8] > 1.08 * lengths[1]
+    calibrate(generator, seed=0)
+    assert not generator.steadiness.any()    # without real phrases
+
+
+def test_a_track_that_never_sounds_in_the_data_is_no_steadier():
+    generator, silent = doubtful(), held(8)
+    for plane in silent:
+        plane[:, 2] = False
+    calibrate(generator, seed=0, real=silent)
+    assert generator.steadiness[2] == 0 < generator.steadiness[1]
 
 
 def test_without_facts_thresholds_stay_one_half():
