@@ -15,7 +15,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
