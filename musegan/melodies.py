@@ -1,4 +1,4 @@
-"""Melodies from a trained model, token by token: any number at once, of exactly so many bars, from a beginning or from none."""
+"""Melodies from a trained model, token by token: of exactly so many bars, from a beginning or from none."""
 
 from __future__ import annotations
 

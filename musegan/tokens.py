@@ -58,17 +58,17 @@ class Vocabulary:
     @cached_property
     def lasting(self) -> Tensor:
         """[V] int64, by how many steps each token moves on."""
-        lasting = torch.zeros(self.size, dtype=torch.int64)
+        lasting = torch.zeros(self.size, dtype=torch.int64, device="cpu")    # whatever device a model is built on
         if self.encoding == "grid":
             lasting[REST:] = 1
         else:
-            lasting[self._after_pitches :] = torch.arange(1, self.steps_per_bar + 1)
+            lasting[self._after_pitches :] = torch.arange(1, self.steps_per_bar + 1, device="cpu")
         return lasting
 
     @cached_property
     def follows(self) -> Tensor:
         """[V, V] bool, whether the token of a column may come after that of a row."""
-        follows = torch.zeros(self.size, self.size, dtype=torch.bool)
+        follows = torch.zeros(self.size, self.size, dtype=torch.bool, device="cpu")
         after = self._after_pitches
         if self.encoding == "grid":
             follows[:, END:after] = True

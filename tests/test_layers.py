@@ -17,6 +17,7 @@ LAYERS = [
     {"sampling", "evaluation"},
     {"accompaniment", "melodies"},
     {"training", "pages", "requests"},
+    {"melody_requests"},
     {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

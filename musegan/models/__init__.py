@@ -1,4 +1,4 @@
-"""Networks: `build` makes a generator/discriminator pair, `build_sequence` a model of melodies; `load_model` reads a folder."""
+"""Networks: `build` makes a generator/discriminator pair, `build_sequence` one of melodies, `load_model` reads either."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class RecurrentModel(SequenceModel):
 
 
 class LstmModel(RecurrentModel):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997). torch keeps two biases in each layer, whose sum is Keras's one."""
+    """Long short-term memory (Hochreiter and Schmidhuber 1997). Each layer has two biases, whose sum is Keras's one."""
 
     kind = "lstm"
     layers = nn.LSTM

@@ -125,7 +125,7 @@ def rotation(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def rotated(h: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Pairs of channels of [..., L, D] turned by angles whose sines and cosines [L, D / 2] are given: channel i with D / 2 + i."""
+    """Channels i and D / 2 + i of [..., L, D] turned by an angle, whose sines and cosines are [L, D / 2]."""
     sin, cos = turn
     a, b = h.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

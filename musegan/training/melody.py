@@ -60,7 +60,8 @@ def train(
     spec = replace(dataset.spec, tracks=(melody_track(dataset, config.data.track),))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(settings.seed, "weights"))
-        model = build_sequence(config.model, training.vocabulary, spec, config.data.n_bars, _facts(config, dataset, lines[0]))
+        facts = _facts(config, dataset, lines[0])
+        model = build_sequence(config.model, training.vocabulary, spec, config.data.n_bars, facts)
     average = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)

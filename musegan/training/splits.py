@@ -1,4 +1,4 @@
-"""The phrases or melodies of a run: those it learns from, those that choose its best snapshot, and those kept for the end."""
+"""The music of a run: what it learns from, what chooses its best snapshot, and what is kept for the end."""
 
 from __future__ import annotations
 
