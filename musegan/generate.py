@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import re
@@ -22,7 +23,9 @@ from musegan.errors import UserError
 from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
 from musegan.keys import Key
-from musegan.models import Generator, load_generator
+from musegan.melodies import Choice
+from musegan.melody_requests import DEFAULT_PRIME_BARS, MelodyRequest, make_melodies
+from musegan.models import Generator, SequenceModel, load_model
 from musegan.requests import DEFAULT_N, Made, Request, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
@@ -30,6 +33,12 @@ from musegan.training.run_folder import model_folder, models_by_name
 _N_SHOWN = 8    # phrases in the picture and the table
 _N_LINES_SHOWN = 24    # in the picture; of long pieces it shows the first ones
 _N_STEPS_SHOWN = 24    # of an interpolation
+Model = Generator | SequenceModel
+_OWN_OPTIONS = {
+    "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
+            "truncation", "min_steps", "max_gap", "max_pitches"),
+    "melody": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
+}    # of each family of models, those that not all have
 _OWN_FILE = re.compile(r"samples\.png|request\.json|sample-\d+\.(mid|npz|png|wav)")
 
 
@@ -37,23 +46,29 @@ def main(argv: list[str] | None = None) -> int:
     """Parses the command line, makes the music, writes."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    request = _request(arguments)
     folder = _model_folder(arguments.model)
-    model = load_generator(folder)
+    model = load_model(folder)
+    _check_options(parser, arguments, model.family)
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     errors = Console(stderr=True)
-    music = make(model, request, lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True))
+    say = functools.partial(errors.print, highlight=False, markup=False, soft_wrap=True)
+    match model.family:
+        case "melody":
+            request = _melody_request(arguments)
+            music, total = make_melodies(model, request, say), request.count
+        case _:
+            request = _request(arguments)
+            music, total = make(model, request, say), count(request)
     first = next(music)    # what cannot be made is said before a folder is
     out = _output_folder(arguments.out, arguments.overwrite)
 
-    is_piece = request.accompany is not None or request.bars is not None or request.form is not None
-    word = "piece" if is_piece else "phrase"
-    table = Table(word, *(escape(track.name) for track in model.spec.tracks), title="notes")
+    one, many = _words(arguments, model)
+    table = Table(one, *(escape(track.name) for track in model.spec.tracks), title="notes")
     shown: list[Roll] = []
     made: list[dict[str, Any]] = []
-    n_shown = _N_SHOWN if request.interpolate is None else _N_STEPS_SHOWN
-    for each in track(_chain(first, music), "generating", count(request), console=errors, transient=True):
+    n_shown = _N_SHOWN if arguments.interpolate is None else _N_STEPS_SHOWN
+    for each in track(_chain(first, music), "generating", total, console=errors, transient=True):
         name = f"sample-{len(made):03d}"
         tempo = tempo_bpm if each.tempo_bpm is None or arguments.tempo is not None else each.tempo_bpm
         _write(out / name, each, model, tempo, arguments.wav)
@@ -61,14 +76,15 @@ def main(argv: list[str] | None = None) -> int:
         if len(made) <= n_shown:
             shown.append(each.roll)
             table.add_row(escape(_title(made[-1])), *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
-    _draw(out / "samples.png", shown, made, model, is_grid=request.interpolate is not None)
+    _draw(out / "samples.png", shown, made, model, is_grid=arguments.interpolate is not None)
     with atomic_write(out / "request.json") as temporary:
         temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
     Console().print(table)
     bars = sorted({each["bars"] for each in made})
     length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
-    speed = "the file's tempo" if request.accompany is not None and arguments.tempo is None else f"{tempo_bpm:g} bpm"
-    print(f"{len(made)} {word if len(made) == 1 else word + 's'} of {length} at {speed} in {out}")
+    has_tempo = arguments.accompany is not None or arguments.prime is not None
+    speed = "the file's tempo" if has_tempo and arguments.tempo is None else f"{tempo_bpm:g} bpm"
+    print(f"{len(made)} {one if len(made) == 1 else many} of {length} at {speed} in {out}")
     return 0
 
 
@@ -122,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     notes.add_argument("--max-pitches", nargs="+", default=[], metavar="N",
                        help="so many notes at once, the likeliest: one number for all pitched tracks, or TRACK=N ...")
 
+    melodies = parser.add_argument_group("melodies", "for models of melodies, token by token")
+    melodies.add_argument("--temperature", type=float, default=1.0, metavar="T",
+                          help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
+    melodies.add_argument("--top-k", type=int, default=0, metavar="K",
+                          help="choose among so many of the likeliest tokens (default: 0, all)")
+    melodies.add_argument("--top-p", type=float, default=1.0, metavar="P",
+                          help="choose among the fewest likeliest that together are so probable (default: 1, all)")
+    melodies.add_argument("--prime", type=Path, metavar="FILE",
+                          help="MIDI or .npz file whose first bars melodies begin with")
+    melodies.add_argument("--prime-bars", type=int, metavar="N",
+                          help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
+
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
     files.add_argument("--tempo", type=float,
@@ -147,6 +175,22 @@ def _request(arguments: argparse.Namespace) -> Request:
     return Request(**own, key=key, only_scale=arguments.in_scale, decoding=decoding)
 
 
+def _melody_request(arguments: argparse.Namespace) -> MelodyRequest:
+    choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p)
+    own = {name: getattr(arguments, name) for name in ("n", "seed", "sample", "bars", "prime", "prime_bars")}
+    key = None if arguments.key is None else Key.parse(arguments.key)
+    return MelodyRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
+
+
+def _check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:
+    """Options that another family's models have, and this one's have not, must not be given."""
+    others = set().union(*_OWN_OPTIONS.values()) - set(_OWN_OPTIONS[family])
+    for name, value in vars(arguments).items():
+        if name in others and value != parser.get_default(name):
+            option = "as" if name == "as_track" else name.replace("_", "-")
+            raise UserError(f"--{option} means nothing to models of the family {family}: leave it out")
+
+
 def _max_pitches(words: list[str]) -> int | dict[str, int] | None:
     """Reads `4`, or `piano=4 bass=1`."""
     pairs = [word.rpartition("=") for word in words]
@@ -164,7 +208,7 @@ def _chain(first: Made, others):
     yield from others
 
 
-def _write(path: Path, made: Made, model: Generator, tempo_bpm, wav: bool) -> None:
+def _write(path: Path, made: Made, model: Model, tempo_bpm, wav: bool) -> None:
     write_midi(path.with_suffix(".mid"), made.roll, model.spec, tempo_bpm)
     write_npz(path.with_suffix(".npz"), made.roll, model.spec, tempo_bpm)
     write_png(path.with_suffix(".png"), made.roll, model.spec)
@@ -173,11 +217,19 @@ def _write(path: Path, made: Made, model: Generator, tempo_bpm, wav: bool) -> No
     made.about["bars"] = made.roll.frame.shape[1]
 
 
+def _words(arguments: argparse.Namespace, model: Model) -> tuple[str, str]:
+    """What one result is called, and several."""
+    if model.family == "melody":
+        return "melody", "melodies"
+    is_piece = any(getattr(arguments, name) is not None for name in ("accompany", "bars", "form"))
+    return ("piece", "pieces") if is_piece else ("phrase", "phrases")
+
+
 def _title(about: dict[str, Any]) -> str:
     return f"{about['name']}: {about['file']}" if "file" in about else about["name"]
 
 
-def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Generator, is_grid: bool) -> None:
+def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Model, is_grid: bool) -> None:
     """A page of the first phrases; of an interpolation, a grid in order, line by line."""
     lines = accumulate(-(-roll.frame.shape[1] // LINE_BARS) for roll in shown)
     shown = shown[: max(sum(n <= _N_LINES_SHOWN for n in lines), 1)]

@@ -18,7 +18,8 @@ from musegan.roll import Roll, RollSpec
 LOWEST_SHIFT, HIGHEST_SHIFT = -5, 6    # semitones, one for each of the twelve keys
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-_SCALE = (0, 2, 4, 5, 7, 9, 11)    # pitch classes of C major, and of A natural minor
+SCALE = (0, 2, 4, 5, 7, 9, 11)
+"""Pitch classes of C major, and of A natural minor."""
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ACCIDENTALS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")    # of major keys with the fewest accidentals
@@ -70,7 +71,7 @@ def in_scale(roll: Roll, shifts: Tensor, spec: RollSpec) -> Roll:
         shifts: [N] int64, semitones by which each phrase's key lies above C major / A minor.
     """
     classes = (torch.arange(spec.n_pitches) + spec.lowest_pitch - shifts[:, None]) % 12    # [N, P]
-    kept = torch.isin(classes, torch.tensor(_SCALE))[:, None]    # [N, 1, P]
+    kept = torch.isin(classes, torch.tensor(SCALE))[:, None]    # [N, 1, P]
     is_drum = torch.tensor([track.is_drum for track in spec.tracks])
     kept = (kept | is_drum[:, None])[:, :, None, None]    # [N, K, 1, 1, P]
     return roll.map(lambda plane: plane & kept)

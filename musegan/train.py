@@ -20,7 +20,7 @@ from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.models.batch import n_processes
-from musegan.training import gan, processes
+from musegan.training import gan, melody, processes
 from musegan.training.log import Progress
 from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
@@ -81,6 +81,8 @@ def _loop(settings: AnyConfig) -> Callable[..., bool]:
     match settings.family:
         case "gan":
             return gan.train
+        case "melody":
+            return melody.train
         case unknown:
             raise ValueError(f"unknown family of models: {unknown!r}")
 
@@ -92,6 +94,9 @@ def _parse(argv: list[str]) -> tuple[Namespace, RunFolder, AnyConfig]:
         if not run.config.exists():
             raise UserError(f"--resume: {run.path} holds no run (config.yaml is missing)")
         saved = ["--config", str(run.config)]
+        before, now = config.find_family(saved), config.find_family([*saved, *argv])
+        if before != now:
+            raise UserError(f"--resume: {run.path} is a run of the family {before}, and cannot become one of {now}")
         arguments = _arguments([*saved, *argv])
         _check_same(config.load(saved), config.resolved(arguments), run)
     else:
@@ -117,7 +122,7 @@ def _say(line: str) -> None:
 
 
 def _check_same(saved: AnyConfig, asked: AnyConfig, run: RunFolder) -> None:
-    before, now = ({"family": each.family, **config.keys(each)} for each in (saved, asked))
+    before, now = config.keys(saved), config.keys(asked)
     for key in before:
         if before[key] != now[key] and key not in _FREE_ON_RESUME:
             raise UserError(f"--resume: {key} is {before[key]!r} in {run.path}, and cannot become {now[key]!r}")

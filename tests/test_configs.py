@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from musegan import config, resources
-from musegan.config import KIND_KEYS, Config, DataConfig, ModelConfig, TrainConfig
+from musegan.config import KIND_KEYS, Config, DataConfig, MelodyConfig, ModelConfig, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import build
-from musegan.training import calibration
-from musegan.training.gan import train
+from musegan.training import calibration, gan, melody
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC
@@ -40,18 +39,19 @@ def voices(tmp_path_factory):
 def step_of(settings, dataset, folder, monkeypatch):
     """A step of few phrases, for the papers' networks are large; all else is the config's."""
     monkeypatch.setattr(calibration, "_N_PHRASES", 2)
-    few = {"steps": 1, "batch_size": 2, "validation_samples": 2}
+    few = {"steps": 1, "batch_size": 2} | ({"validation_samples": 2} if settings.family == "gan" else {})
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
     run = RunFolder(folder)
     run.create()
-    assert train(settings, dataset, run)
+    assert {"gan": gan, "melody": melody}[settings.family].train(settings, dataset, run)
     assert run.best.exists()
 
 
 @pytest.mark.parametrize("name", resources.config_names())
 def test_config_makes_a_step(name, songs, voices, tmp_path, monkeypatch):
     settings = load("--config", name)
-    step_of(settings, voices if "soprano" in settings.model.mono_tracks else songs, tmp_path, monkeypatch)
+    is_voices = settings.family == "gan" and "soprano" in settings.model.mono_tracks
+    step_of(settings, voices if is_voices else songs, tmp_path, monkeypatch)
 
 
 def test_resolved_config_reads_back(tmp_path):
@@ -176,3 +176,30 @@ def test_an_unknown_family_or_key_of_one_is_told_in_one_line(content, message, o
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(UserError, match=message):
         config.load(["--config", str(tmp_path / "mine.yaml")])
+
+
+def test_the_article_s_lstm():
+    settings = load("--config", "melody-lstm")
+    model, train = settings.model, settings.train
+    assert (model.kind, model.embedding, model.width, model.n_layers, model.dropout) == ("lstm", 128, 256, 2, 0.0)
+    assert (settings.data.encoding, train.batch_size, train.learning_rate) == ("grid", 64, 1e-3)
+    assert not model.position_in_bar and train.learning_rate_halving == train.ema_decay == train.weight_decay == 0
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--model.kind=compact"], "model.kind must be one of lstm, gru, transformer: got compact"),
+    (["--data.encoding=words"], "data.encoding must be one of grid, events: got words"),
+    (["--data.min_tracks=2"], "did you mean data.track?"),
+    (["--model.n_heads=2"], "model.n_heads means nothing to model.kind lstm: leave it out"),
+    (["--model.kind=transformer", "--model.embedding=64"], "model.embedding means nothing to model.kind transformer"),
+    (["--model.kind=transformer", "--model.width=100"], "model.width must be a multiple of twice model.n_heads=4: got 100"),
+    (["--model.dropout=1"], r"model.dropout must lie in \[0, 1\): got 1"),
+    (["--data.n_bars=0"], "data.n_bars must be at least 1: got 0"),
+    (["--data.test_share=0.9"], r"data.test_share must lie in \[0, 1 - data.validation_share\): got 0.9"),
+    (["--train.patience=-1"], "train.patience must be at least 0: got -1"),
+    (["--train.loss=hinge"], "did you mean train.steps?"),
+])
+def test_mistakes_in_a_config_of_melodies(options, message):
+    with pytest.raises(UserError, match=message):
+        load("--family=melody", *options)
+    assert load("--family=melody") == MelodyConfig()

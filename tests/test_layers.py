@@ -11,12 +11,13 @@ PACKAGE = Path(musegan.__file__).parent
 LAYERS = [
     {"errors"},
     {"roll", "resources", "files", "seeding"},
-    {"ops", "config", "keys"},
+    {"ops", "config", "keys", "tokens"},
     {"data", "models", "losses", "metrics", "export"},
     {"latents", "decoding"},
     {"sampling", "evaluation"},
-    {"accompaniment"},
+    {"accompaniment", "melodies"},
     {"training", "pages", "requests"},
+    {"melody_requests"},
     {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

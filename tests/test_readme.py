@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from musegan import cli, generate, prepare
+from musegan import cli, config, generate, prepare
 from musegan.data.tracks import load_preset
 
 ROOT = Path(__file__).parent.parent
 # So that a run ends in seconds; everything else is as the README has it.
 SHORT = ("--train.steps 2 --train.batch_size 4 --train.validation_samples 8 --data.n_bars 2 "
          "--model.generator_width 16").split()
+SHORT_MELODY = "--train.steps 2 --train.batch_size 4 --model.width 16".split()
 
 
 def blocks(language, readme="README.md"):
@@ -90,7 +91,7 @@ def test_commands_run(tmp_path, monkeypatch):
             continue    # tests/ops/test_benchmark.py
         assert program == "musegan"
         if arguments[0] == "train" and "--resume" not in arguments and "--dry-run" not in arguments:
-            arguments += SHORT
+            arguments += SHORT if config.find_family(arguments) == "gan" else SHORT_MELODY
         if arguments[0] == "evaluate":
             arguments += ["--n", "60"]
         assert cli.main(arguments) == 0, arguments

@@ -258,8 +258,9 @@ def test_a_picture_of_long_pieces_shows_the_first(model, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("musegan.generate.write_png",
                         lambda path, rolls, spec, **options: drawn.append((rolls, options)) or path.write_bytes(b""))
-    assert generate("--model", model, "--bars", 200, "--n", 3, "--out", tmp_path / "out") == 0
-    rolls, options = drawn[-1]    # 13 lines each
+    monkeypatch.setattr("musegan.generate._N_LINES_SHOWN", 3)
+    assert generate("--model", model, "--bars", 17, "--n", 2, "--out", tmp_path / "out") == 0
+    rolls, options = drawn[-1]    # two lines each
     assert len(rolls) == 1 and options["titles"] == ["sample-000"]
 
 

@@ -1,10 +1,10 @@
-"""Seconds of a training step of each kind of model: `python -m benchmarks.models.kinds`.
+"""Seconds of a training step of each kind of generator/discriminator pair: `python -m benchmarks.models.kinds`.
 
-Every config of the package is trained for a few steps by the loop itself, on the embedded data, with one thread:
-batches, penalties and the moving average are in, comparisons with held-out pieces and checkpoints are not. A *block* is
-as many steps as it takes until the penalty comes round; the first block warms up. CPU seconds are those of the process,
-so that what else runs on the machine counts little. A step is one update of the generator and those of the
-discriminator before it.
+Every config of one is trained for a few steps by the loop itself, on the embedded data, with one thread: batches,
+penalties and the moving average are in, comparisons with held-out pieces and checkpoints are not. A *block* is as many
+steps as it takes until the penalty comes round; the first block warms up. CPU seconds are those of the process, so that
+what else runs on the machine counts little. A step is one update of the generator and those of the discriminator before
+it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def write(lines: list[dict], path: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measures configs one after the other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models.kinds", description=__doc__)
-    parser.add_argument("--configs", nargs="+", choices=resources.config_names(), default=resources.config_names())
+    pairs = [name for name in resources.config_names() if config.find_family(["--config", name]) == Config.family]
+    parser.add_argument("--configs", nargs="+", choices=pairs, default=pairs)
     parser.add_argument("--blocks", type=int, default=3, help="of each config (default: 3)")
     parser.add_argument("--batch", type=int, help="phrases (default: the config's)")
     parser.add_argument("--songs", type=int, help="how many of the embedded songs (default: all)")

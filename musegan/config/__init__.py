@@ -1,6 +1,13 @@
 """What a training run is told: a frozen dataclass for each family of models, and how files and a command line become one."""
 
 from musegan.config.gan import KIND_KEYS, TRAIN_KEYS, Config, DataConfig, Loss, ModelConfig, TrainConfig
+from musegan.config.melody import (
+    MELODY_KIND_KEYS,
+    MelodyConfig,
+    MelodyDataConfig,
+    MelodyModelConfig,
+    MelodyTrainConfig,
+)
 from musegan.config.parsing import (
     DEFAULT_FAMILY,
     FAMILIES,
@@ -16,6 +23,7 @@ from musegan.config.parsing import (
 )
 
 __all__ = [
-    "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig", "Loss", "ModelConfig",
-    "TrainConfig", "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml", "values_of",
+    "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "MELODY_KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig", "Loss",
+    "MelodyConfig", "MelodyDataConfig", "MelodyModelConfig", "MelodyTrainConfig", "ModelConfig", "TrainConfig",
+    "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml", "values_of",
 ]    # fmt: skip

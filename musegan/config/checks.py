@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 from musegan.errors import UserError
 
 
@@ -52,3 +55,12 @@ def check_held_out(data) -> None:
         raise UserError(f"data.validation_share must lie between 0 and 1: got {data.validation_share}")
     if not 0 <= data.test_share < 1 - data.validation_share:
         raise UserError(f"data.test_share must lie in [0, 1 - data.validation_share): got {data.test_share}")
+
+
+def check_meaning(model, kind_keys: Mapping[str, Sequence[str]]) -> None:
+    """Keys of `model` that its kind does not read, as `kind_keys` says: they have their default value."""
+    for each in dataclasses.fields(model):
+        if each.name != "kind" and each.name not in kind_keys[model.kind]:
+            default = each.default_factory() if each.default is dataclasses.MISSING else each.default
+            if getattr(model, each.name) != default:
+                raise UserError(f"model.{each.name} means nothing to model.kind {model.kind}: leave it out")

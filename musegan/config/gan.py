@@ -12,6 +12,7 @@ from musegan.config.checks import (
     check_held_out,
     check_learning_rate,
     check_least,
+    check_meaning,
     check_semitones,
     check_share,
 )
@@ -107,11 +108,7 @@ class ModelConfig:
                 raise UserError(
                     f"model.{name} must be a multiple of 32 for model.kind {self.kind}: got {getattr(self, name)}"
                 )
-        for each in dataclasses.fields(self):
-            if each.name != "kind" and each.name not in KIND_KEYS[self.kind]:
-                default = each.default_factory() if each.default is dataclasses.MISSING else each.default
-                if getattr(self, each.name) != default:
-                    raise UserError(f"model.{each.name} means nothing to model.kind {self.kind}: leave it out")
+        check_meaning(self, KIND_KEYS)
 
 
 @dataclass(frozen=True)

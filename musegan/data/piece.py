@@ -55,6 +55,26 @@ def read_pieces(source: Source, spec: RollSpec, as_track: str | None = None) -> 
         yield piece_of(song if as_track is None else _all_for(song, spec, as_track), spec)
 
 
+def read_melodies(source: Source, spec: RollSpec) -> Iterator[Piece]:
+    """The pieces of a file as one track: its tracks of that name, or else all that are pitched.
+
+    Args:
+        source, spec: see `read_pieces`; of one pitched track.
+    Raises:
+        SongError: see `read_pieces`.
+    """
+    (name,) = (track.name for track in spec.tracks)
+    for song in read_songs(source):
+        named = [k for k, track in enumerate(song.tracks) if track.name.lower() == name.lower()]
+        chosen = named or [k for k, track in enumerate(song.tracks) if not track.is_drum]
+        notes = song.notes.take(np.isin(song.notes.track, chosen))
+        if not len(notes.start):
+            raise SongError("it has no notes but drums")
+        own = piece_of(replace(_all_for(song, spec, name), notes=notes), spec)
+        yield replace(own, places={song.tracks[k].name.strip() or f"program {song.tracks[k].program}": name
+                                   for k in np.unique(notes.track).tolist()})
+
+
 def piece_of(song: Song, spec: RollSpec) -> Piece:
     """See `read_pieces`."""
     preset = preset_for(song, spec)

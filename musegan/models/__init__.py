@@ -1,4 +1,4 @@
-"""Networks: `build` makes a generator/discriminator pair, `load_generator` reads one from a model folder."""
+"""Networks: `build` makes a generator/discriminator pair, `build_sequence` one of melodies, `load_model` reads either."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from musegan.config import ModelConfig
+from musegan.config import MelodyModelConfig, ModelConfig
 from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_generator, load_model, save_model
@@ -14,12 +14,16 @@ from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
 from musegan.models.musegan import MuseganDiscriminator, MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
+from musegan.models.sequence import GruModel, LstmModel, RecurrentModel, SequenceModel, State
+from musegan.models.transformer import TransformerModel
 from musegan.roll import RollSpec
+from musegan.tokens import Vocabulary
 
 __all__ = [
     "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
-    "Given", "Layout", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator",
-    "RollLogits", "build", "load_generator", "load_model", "save_model",
+    "Given", "GruModel", "Layout", "LstmModel", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator",
+    "MuseganV3Generator", "RecurrentModel", "RollLogits", "SequenceModel", "State", "TransformerModel", "build",
+    "build_sequence", "load_generator", "load_model", "save_model",
 ]    # fmt: skip
 
 
@@ -88,5 +92,32 @@ def _pair(
                 neuron_seed=int(torch.randint(1 << 31, (), device="cpu")),    # drawn like the weights
             )    # fmt: skip
             return generator, BMuseganDiscriminator(layout, n_bars, config.discriminator_width)
+        case unknown:
+            raise ValueError(f"unknown kind of model: {unknown!r}")
+
+
+def build_sequence(
+    config: MelodyModelConfig, vocabulary: Vocabulary, spec: RollSpec, n_bars: int, facts: Facts = Facts()
+) -> SequenceModel:
+    """A fresh model of melodies.
+
+    Args:
+        config: says which and how large.
+        vocabulary: of the tokens.
+        spec: of one track's rolls.
+        n_bars: of a window of training.
+        facts: of the training data, kept with the model.
+    """
+    sizes = {"width": config.width, "n_layers": config.n_layers, "position_in_bar": config.position_in_bar,
+             "dropout": config.dropout}    # fmt: skip
+    match config.kind:
+        case "lstm":
+            return LstmModel(vocabulary, spec, n_bars, facts, embedding=config.embedding, **sizes)
+        case "gru":
+            return GruModel(vocabulary, spec, n_bars, facts, embedding=config.embedding, **sizes)
+        case "transformer":
+            return TransformerModel(
+                vocabulary, spec, n_bars, facts, n_heads=config.n_heads, positions=config.positions, **sizes
+            )
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

@@ -20,6 +20,8 @@ from musegan.models.compact import CompactGenerator
 from musegan.models.generator import Generator
 from musegan.models.musegan import MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Generator
+from musegan.models.sequence import GruModel, LstmModel
+from musegan.models.transformer import TransformerModel
 
 _M = TypeVar("_M", bound=nn.Module)
 
@@ -41,7 +43,10 @@ class Model(Protocol):
 
 
 _KINDS: dict[str, type[Model]] = {
-    kind.kind: kind for kind in (CompactGenerator, MuseganGenerator, MuseganV3Generator, BMuseganGenerator)
+    kind.kind: kind
+    for kind in (
+        CompactGenerator, MuseganGenerator, MuseganV3Generator, BMuseganGenerator, LstmModel, GruModel, TransformerModel,
+    )    # fmt: skip
 }
 
 

@@ -16,7 +16,7 @@ class Progress:
     """What the loop tells whoever watches; the command's version shows a progress bar."""
 
     def start(self, done: int, total: int, shown: Mapping[str, str]) -> None:
-        """The loop begins after `done` of `total` steps; of its numbers, those `shown` are worth a place, each by its label."""
+        """The loop begins after `done` of `total` steps; its numbers worth a place are `shown`, by label."""
 
     def advance(self, step: int, numbers: dict[str, float]) -> None:
         """A step is done."""

@@ -1,4 +1,4 @@
-"""The phrases of a run: those it learns from, those that choose its best snapshot, and those kept for the end."""
+"""The music of a run: what it learns from, what chooses its best snapshot, and what is kept for the end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 import torch
 
-from musegan.config import DataConfig
+from musegan.config import DataConfig, MelodyDataConfig
 from musegan.data.dataset import PackedDataset, split_pieces
+from musegan.data.melody import Line, Melodies, read_lines
 from musegan.data.phrases import Phrases
 from musegan.errors import UserError
+from musegan.tokens import Vocabulary
+
+_TRAINING = "train on"
 
 
 class Splits(NamedTuple):
@@ -29,17 +33,9 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
     """
     starts = dataset.phrase_starts(data.n_bars)
     piece = dataset.piece_of(starts)
-    parts = {"train on": 1.0, "hold out": data.validation_share, "test on": data.test_share}
-    wanted = sum(share > 0 for share in parts.values())
-    if len(dataset.pieces) < wanted:
-        raise UserError(
-            f"training needs {'two' if wanted == 2 else 'three'} pieces at least, one of them to hold out"
-            f"{' and one to test on' if wanted == 3 else ''}: the data set has {_number(len(dataset.pieces))}"
-        )
     found = []
-    pieces = split_pieces(dataset.pieces, data.validation_share, data.test_share)
-    for (name, share), indices in zip(parts.items(), pieces):
-        if not share:
+    for name, indices in _pieces(data, dataset).items():
+        if not indices:
             found.append(None)
             continue
         own = starts[torch.isin(piece, torch.as_tensor(indices))]
@@ -51,6 +47,46 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
             )
         found.append(phrases)
     return Splits(*found)
+
+
+class MelodySplits(NamedTuple):
+    """Melodies of different pieces, divided as phrases are."""
+
+    training: Melodies
+    validation: Melodies
+    test: Melodies | None
+    """None without `data.test_share`."""
+    lines: list[list[Line]]
+    """Of each of the three."""
+
+
+def split_melodies(data: MelodyDataConfig, dataset: PackedDataset) -> MelodySplits:
+    """Divides the melodies of a data set by piece; of held-out ones each bar is in one window.
+
+    Raises:
+        UserError: there are too few pieces, a part has no notes, or there is no such track.
+    """
+    vocabulary = Vocabulary(data.encoding, dataset.spec.n_pitches, dataset.spec.steps_per_bar)
+    lines, found = [], []
+    for name, indices in _pieces(data, dataset).items():
+        lines.append(read_lines(dataset, indices, data.track, data.normalize_key))
+        if indices and not lines[-1]:
+            raise UserError(f"no melodies to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
+                            f"there are {len(dataset.pieces)} pieces in all")
+        found.append(Melodies(lines[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
+    return MelodySplits(*found, lines)
+
+
+def _pieces(data: DataConfig | MelodyDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:
+    """Indices of the pieces for each purpose; none where that has no share."""
+    parts = {_TRAINING: 1.0, "hold out": data.validation_share, "test on": data.test_share}
+    wanted = sum(share > 0 for share in parts.values())
+    if len(dataset.pieces) < wanted:
+        raise UserError(
+            f"training needs {'two' if wanted == 2 else 'three'} pieces at least, one of them to hold out"
+            f"{' and one to test on' if wanted == 3 else ''}: the data set has {_number(len(dataset.pieces))}"
+        )
+    return dict(zip(parts, split_pieces(dataset.pieces, data.validation_share, data.test_share)))
 
 
 def _number(n: int) -> str:

@@ -48,7 +48,7 @@ def test_clock_counts_whole_blocks_without_the_rivals(monkeypatch):
         now[0] += 100
 
     clock = Clock(2, 2, rival)
-    clock.start(0, 10)
+    clock.start(0, 10, {})
     with pytest.raises(Enough):
         for step, seconds in enumerate((9, 9, 1, 3, 5, 5, 7), start=1):    # the first block warms up
             now[0] += seconds

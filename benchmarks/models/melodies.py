@@ -1,0 +1,235 @@
+"""Models of melodies beside simple ones: `python -m benchmarks.models.melodies runs/lstm ...`.
+
+For the best snapshot of each run, on the pieces that neither trained nor chose it:
+
+- *likelihood*: perplexity of a token, nats a step and a note, beside what counting tokens gives: a unigram, and Markov chains
+  of order 2 and 5 on the same tokens, moved as the run's batches are. Nats a step can be compared between encodings;
+- *copies*: the longest run of notes that a generated melody has in common with a training melody, in any key, beside that of
+  held-out real melodies of as many bars;
+- *speed*: one pass over 512 tokens beside a pass for each with what is before kept (equal to 1e-5), without that, and melodies
+  made at once beside one by one; medians of runs that take turns, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.models.kinds import write
+from musegan import config
+from musegan.config import MelodyConfig
+from musegan.data.embedded import open_dataset
+from musegan.data.melody import Line, Melodies, cut
+from musegan.errors import UserError
+from musegan.melodies import Choice, draw_tokens, sample
+from musegan.metrics.copies import longest_copies
+from musegan.models import SequenceModel, load_model
+from musegan.ops import notes
+from musegan.sampling import exact
+from musegan.training.likelihood import Likelihood, likelihood, summed
+from musegan.training.run_folder import RunFolder
+from musegan.training.splits import MelodySplits, split_melodies
+
+SMOOTHINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+N_TOKENS = 512    # of the comparison of passes
+N_AT_ONCE = 16    # melodies of the comparison of batches
+N_TURNS = 3
+
+Tokens = list[list[int]]
+
+
+class Chain:
+    """A Markov chain, smoothed by those of lower orders (Witten and Bell 1991).
+
+    p(c | context) = (count(context c) + k d(context) p(c | shorter context)) / (count(context) + k d(context)), where d is
+    how many different tokens came after the context; below order 0 all V tokens are alike.
+
+    Args:
+        melodies: sequences that begin with a token that is told.
+        order: tokens of a context; fewer at the begin of a melody.
+        n_tokens: V.
+    """
+
+    def __init__(self, melodies: Tokens, order: int, n_tokens: int):
+        self._order, self._n_tokens, self.smoothing = order, n_tokens, 1.0
+        self._after: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        for tokens in melodies:
+            for i in range(1, len(tokens)):
+                for n in range(min(order, i) + 1):
+                    self._after[tuple(tokens[i - n : i])][tokens[i]] += 1
+
+    def probability(self, context: Sequence[int], token: int) -> float:
+        """Of a token after its context."""
+        result = 1 / self._n_tokens
+        for n in range(min(self._order, len(context)) + 1):
+            after = self._after.get(tuple(context[len(context) - n :]))
+            if after is not None:
+                kept = self.smoothing * len(after)
+                result = (after[token] + kept * result) / (after.total() + kept)
+        return result
+
+    def likelihood(self, melodies: Melodies) -> Likelihood:
+        """Of all windows; the accuracy is not known."""
+        rows = tokens_of(melodies)
+        nats = -sum(math.log(self.probability(row[max(i - self._order, 0) : i], row[i]))
+                    for row in rows for i in range(1, len(row)))    # fmt: skip
+        return summed(nats, sum(len(row) - 1 for row in rows), 0, melodies)
+
+
+def tokens_of(melodies: Melodies, semitones: int = 0) -> Tokens:
+    """The tokens of all windows, as they are and moved up and down by up to so many semitones."""
+    found = []
+    index = torch.arange(len(melodies))
+    for move in range(-semitones, semitones + 1):
+        given, targets = melodies.rows(index, torch.full_like(index, move))
+        rows = torch.cat([given[:, :1], targets], 1)    # [n, L]
+        found += [row[:n].tolist() for row, n in zip(rows, melodies.lengths)]
+    return found
+
+
+def chain(order: int, settings: MelodyConfig, splits: MelodySplits) -> Chain:
+    """A chain of the training pieces, smoothed as the validation pieces like it best."""
+    vocabulary = splits.training.vocabulary
+    once = Melodies(splits.lines[0], vocabulary, settings.data.n_bars, every_bar=False)
+    found = Chain(tokens_of(once, settings.data.transpose_semitones), order, vocabulary.size)
+
+    def nats(smoothing: float) -> float:
+        found.smoothing = smoothing
+        return found.likelihood(splits.validation).per_token
+
+    found.smoothing = min(SMOOTHINGS, key=nats)
+    return found
+
+
+def copies(model: SequenceModel, settings: MelodyConfig, splits: MelodySplits, n: int) -> dict[str, dict[str, float]]:
+    """Longest copies from training lines, in notes: of n generated melodies, and of real ones of as many bars."""
+    roll, n_bars = sample(model, n, settings.data.n_bars, 0, Choice(top_p=0.95)), settings.data.n_bars
+    table = notes(roll).numpy()    # [notes, 5]
+    generated = [table[table[:, 0] == i, 2:] for i in range(n)]
+    t = splits.training.vocabulary.steps_per_bar
+    real = [part for line in splits.lines[2] for part in _whole_windows(line, n_bars, t)]
+    training = [line.notes for line in splits.lines[0]]
+    result = {}
+    for name, lines in (("generated", generated), ("real", real)):
+        longest = longest_copies(lines, training).double()
+        result[name] = {"n": len(lines), "notes": statistics.mean(map(len, lines)), "median": float(longest.median()),
+                        "p95": float(longest.quantile(0.95)), "longest": float(longest.max())}    # fmt: skip
+    return result
+
+
+def _whole_windows(line: Line, n_bars: int, steps_per_bar: int) -> list:
+    """Bars of a line, so many at a time; a shorter line is one."""
+    starts = range(0, max(line.n_bars - n_bars, 0) + 1, n_bars)
+    return [cut(line, first, min(n_bars, line.n_bars), steps_per_bar).notes for first in starts]
+
+
+@torch.no_grad()
+def speed(model: SequenceModel) -> dict[str, float]:
+    """Seconds of each way: medians of turns."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, model.vocabulary.size, (1, N_TOKENS), generator=generator)
+
+    def kept() -> torch.Tensor:
+        state, rows = None, []
+        for token in tokens[0]:
+            logits, state = model.step(token[None], state)
+            rows.append(logits)
+        return torch.stack(rows, 1)
+
+    def anew() -> torch.Tensor:
+        return torch.stack([model(tokens[:, : i + 1])[:, -1] for i in range(N_TOKENS)], 1)
+
+    whole, double = model(tokens), exact(model)
+    for way in (kept, anew):
+        assert (way() - whole).abs().max() < 1e-5, "a token at a time gives other logits"
+    n_steps = model.n_bars * model.spec.steps_per_bar
+
+    def at_once() -> torch.Tensor:
+        return draw_tokens(double, range(N_AT_ONCE), n_steps, 0)
+
+    def one_by_one() -> list[torch.Tensor]:
+        return [draw_tokens(double, [i], n_steps, 0) for i in range(N_AT_ONCE)]
+
+    for row, alone in zip(at_once(), one_by_one()):
+        assert torch.equal(row[: alone.shape[1]], alone[0]), "a melody depends on those made with it"
+    ways: dict[str, Callable[[], object]] = {
+        "kept_s": kept, "anew_s": anew, "at_once_s": at_once, "one_by_one_s": one_by_one,
+    }    # fmt: skip
+    seconds = defaultdict(list)
+    for _ in range(N_TURNS):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def measure(path: Path, n: int, timed: bool) -> list[dict]:
+    """The rows of a run: its model and the chains on its tokens."""
+    run = RunFolder(path)
+    settings = config.load(["--config", str(run.config)])
+    if not isinstance(settings, MelodyConfig):
+        raise UserError(f"{path} is no run of a model of melodies: its family is {settings.family}")
+    splits = split_melodies(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
+    if splits.test is None:
+        raise UserError(f"{path} kept no pieces to test on: data.test_share is 0")
+    model = load_model(run.best)
+    about = {"run": path.name, "dataset": Path(settings.data.dataset).name, "track": settings.data.track,
+             "encoding": settings.data.encoding, "pieces_tested": len({line.piece for line in splits.lines[2]}),
+             "steps_tested": splits.test.n_steps, "notes_tested": splits.test.n_notes}    # fmt: skip
+    rows = []
+    for order in (0, 2, 5):
+        found = chain(order, settings, splits).likelihood(splits.test)
+        rows.append(about | {"model": f"markov-{order}" if order else "unigram"} | _numbers(found))
+    found = likelihood(model, splits.test)
+    about |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    own = about | {"model": model.kind} | _numbers(found) | {"accuracy": found.accuracy}
+    own |= {"copies": copies(model, settings, splits, n)} | (speed(model) if timed else {})
+    return [*rows, own]
+
+
+def _numbers(found: Likelihood) -> dict[str, float]:
+    return {"perplexity": found.perplexity, "nats_per_token": found.per_token, "nats_per_step": found.per_step,
+            "nats_per_note": found.per_note}    # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures runs one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.melodies", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--n", type=int, default=64, help="melodies generated, to look for copies (default: 64)")
+    parser.add_argument("--no-speed", action="store_true", help="leave out what is timed")
+    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/melodies.jsonl")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    rows = [row for path in arguments.runs for row in measure(path, arguments.n, not arguments.no_speed)]
+    table = Table(title="Held-out pieces, and copies from training ones (generated / real, notes)")
+    for heading in ("run", "model", "encoding", "perplexity", "nats/step", "nats/note", "median copy", "longest copy"):
+        table.add_column(heading, justify="left" if heading in ("run", "model", "encoding") else "right")
+    for row in rows:
+        both = [row["copies"][side] for side in ("generated", "real")] if "copies" in row else []
+        table.add_row(row["run"], row["model"], row["encoding"],
+                      *(f"{row[name]:.4f}" for name in ("perplexity", "nats_per_step", "nats_per_note")),
+                      *(" / ".join(f"{each[name]:.0f}" for each in both) for name in ("median", "longest")))    # fmt: skip
+    Console().print(table)
+    for row in rows:
+        if "kept_s" in row:
+            print(f"{row['run']}: {N_TOKENS} tokens, one at a time: {row['kept_s']:.2f} s with what is before kept, "
+                  f"{row['anew_s']:.2f} s anew ({row['anew_s'] / row['kept_s']:.1f}x); {N_AT_ONCE} melodies: "
+                  f"{row['at_once_s']:.2f} s at once, {row['one_by_one_s']:.2f} s one by one "
+                  f"({row['one_by_one_s'] / row['at_once_s']:.1f}x)")
+    if arguments.out is not None:
+        write(rows, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Models that read a melody token by token and tell what may come next: their base, LSTM and GRU.
+
+Source: the LSTM is the article's: an embedding of 128, two LSTM layers of 256, a dense layer of 256 with ReLU, and a
+softmax over the vocabulary. Differs: it is asked after each token, not after every sixteenth alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from musegan.models.generator import MAX_BARS, Facts, check_positive
+from musegan.roll import RollSpec
+from musegan.tokens import Vocabulary
+
+
+class State(NamedTuple):
+    """What a model remembers of the tokens so far."""
+
+    n_tokens: int
+    elapsed: Tensor
+    """[N] int64 steps of music."""
+    memory: tuple[Tensor, ...]
+    """Hidden states, or keys and values; the model's own affair."""
+
+
+class SequenceModel(nn.Module, PyTorchModelHubMixin):
+    """Base of all models of melodies: what the loop, generation and model folders know of one.
+
+    Args:
+        vocabulary: of the tokens.
+        spec: of the rolls that melodies are written as: one track.
+        n_bars: most bars of a window of training.
+        facts: of the training data.
+        width: channels of what a token is turned into.
+        position_in_bar: it is told at which step of the bar each token ends.
+    Raises:
+        ValueError: the vocabulary does not fit the spec, or a number is out of range.
+    """
+
+    family: ClassVar[str] = "melody"
+    kind: ClassVar[str]
+    """Its name in a config and in a model folder."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, spec: RollSpec, n_bars: int, facts: Facts, width: int, position_in_bar: bool
+    ):
+        super().__init__()
+        check_positive(n_bars=n_bars, width=width)
+        if n_bars > MAX_BARS:
+            raise ValueError(f"n_bars must be at most {MAX_BARS}: got {n_bars}")
+        wanted = Vocabulary(vocabulary.encoding, spec.n_pitches, spec.steps_per_bar)
+        if vocabulary != wanted or spec.n_tracks != 1 or spec.tracks[0].is_drum:
+            raise ValueError(f"spec must be of one pitched track, and its vocabulary {wanted}: got {vocabulary} and {spec}")
+        self.vocabulary, self.spec, self.n_bars, self.facts = vocabulary, spec, n_bars, facts
+        self.embedding = nn.Embedding(vocabulary.size, width)
+        self.position = nn.Embedding(vocabulary.steps_per_bar, width) if position_in_bar else None
+        self.register_buffer("lasting", vocabulary.lasting.clone(), persistent=False)    # [V]
+
+    @classmethod
+    def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """What `__init__` takes, of what `config.json` holds."""
+        parts = {"vocabulary": Vocabulary, "spec": RollSpec, "facts": Facts}
+        return {**settings, **{name: part(**settings[name]) for name, part in parts.items()}}
+
+    def check_weights(self) -> None:
+        """Any weights will do."""
+
+    def run(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads on.
+
+        Args:
+            tokens: [N, L] int64, L of 1 or more.
+            state: after the tokens before them; None at the begin.
+        Returns:
+            [N, L, V] logits of the token after each, and the state after the last.
+        """
+        ends = self.lasting[tokens].cumsum(1)    # [N, L]
+        ends = ends if state is None else ends + state.elapsed[:, None]
+        h = self.embedding(tokens)    # [N, L, C]
+        if self.position is not None:
+            h = h + self.position(ends % self.vocabulary.steps_per_bar)
+        logits, memory = self.read(h, 0 if state is None else state.n_tokens, () if state is None else state.memory)
+        return logits, State(tokens.shape[1] + (0 if state is None else state.n_tokens), ends[:, -1], memory)
+
+    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Embedded tokens [N, L, C] to logits [N, L, V], and what to remember.
+
+        Args:
+            n_before: tokens before them, of which `memory` is; 0 and () at the begin.
+        """
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, L] int64 -> logits [N, L, V] of the token after each."""
+        return self.run(tokens)[0]
+
+    def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One token [N] of each melody -> logits [N, V] of the next, and the state after it."""
+        logits, state = self.run(tokens[:, None], state)
+        return logits[:, 0], state
+
+
+class RecurrentModel(SequenceModel):
+    """Embedding, recurrent layers, a dense layer with ReLU, logits.
+
+    Args:
+        vocabulary, spec, n_bars, facts, position_in_bar: see `SequenceModel`.
+        embedding: numbers that stand for a token.
+        width: of the recurrent layers and of the dense one.
+        n_layers: recurrent ones.
+        dropout: between the layers, and before the dense one.
+    """
+
+    layers: ClassVar[type[nn.RNNBase]]
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        spec: RollSpec,
+        n_bars: int,
+        facts: Facts = Facts(),
+        embedding: int = 128,
+        width: int = 256,
+        n_layers: int = 2,
+        position_in_bar: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__(vocabulary, spec, n_bars, facts, embedding, position_in_bar)
+        check_positive(width=width, n_layers=n_layers)
+        between = dropout if n_layers > 1 else 0.0
+        self.recurrent = self.layers(embedding, width, n_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(width, width)
+        self.logits = nn.Linear(width, vocabulary.size)
+
+    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        h, hidden = self.recurrent(h, self._hidden(memory))    # [N, L, width]
+        logits = self.logits(torch.relu(self.dense(self.dropout(h))))    # [N, L, V]
+        return logits, hidden if isinstance(hidden, tuple) else (hidden,)
+
+    def _hidden(self, memory: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Tensor | None:
+        """As torch has it: each [layers, N, width]."""
+        return memory or None
+
+
+class LstmModel(RecurrentModel):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997). Each layer has two biases, whose sum is Keras's one."""
+
+    kind = "lstm"
+    layers = nn.LSTM
+
+
+class GruModel(RecurrentModel):
+    """Gated recurrent units (Cho et al. 2014)."""
+
+    kind = "gru"
+    layers = nn.GRU
+
+    def _hidden(self, memory: tuple[Tensor, ...]) -> Tensor | None:
+        return memory[0] if memory else None

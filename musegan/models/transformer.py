@@ -1,0 +1,131 @@
+"""A decoder-only Transformer that reads a melody: causal attention to all tokens before, with keys and values kept.
+
+Source: Vaswani et al. 2017, with the norm before each part (Xiong et al. 2020) and rotary positions (Su et al. 2021), or
+the sines of the former.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musegan.models.generator import Facts, check_positive
+from musegan.models.sequence import SequenceModel
+from musegan.roll import RollSpec
+from musegan.tokens import Vocabulary
+
+Positions = Literal["rotary", "sinusoidal"]
+_LONGEST = 10000.0    # wavelength, in tokens over 2 pi; Vaswani et al.
+
+
+class TransformerModel(SequenceModel):
+    """Blocks of causal attention.
+
+    Args:
+        vocabulary, spec, n_bars, facts, position_in_bar: see `SequenceModel`.
+        width: channels of a token; a multiple of twice `n_heads`.
+        n_layers: blocks.
+        n_heads: of the attention.
+        positions: how a block knows which token is which: `rotary` turns queries and keys, `sinusoidal` is added to tokens.
+        dropout: of embeddings, and of what each block adds.
+    """
+
+    kind = "transformer"
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        spec: RollSpec,
+        n_bars: int,
+        facts: Facts = Facts(),
+        width: int = 128,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        positions: Positions = "rotary",
+        position_in_bar: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__(vocabulary, spec, n_bars, facts, width, position_in_bar)
+        check_positive(n_layers=n_layers, n_heads=n_heads)
+        if width % (2 * n_heads):
+            raise ValueError(f"width must be a multiple of twice n_heads: got width={width}, n_heads={n_heads}")
+        if positions not in ("rotary", "sinusoidal"):
+            raise ValueError(f"positions must be rotary or sinusoidal: got {positions!r}")
+        self._positions = positions
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        if self.position is not None:
+            nn.init.normal_(self.position.weight, std=0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, n_heads, dropout) for _ in range(n_layers))
+        self.norm = nn.LayerNorm(width)
+        self.logits = nn.Linear(width, vocabulary.size)
+
+    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        place = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)
+        turn = None
+        if self._positions == "rotary":
+            turn = rotation(place, h.shape[2] // self.blocks[0].n_heads)
+        else:
+            h = h + torch.cat(rotation(place, h.shape[2]), -1)
+        h = self.dropout(h)    # [N, L, C]
+        kept = []
+        for i, block in enumerate(self.blocks):
+            h, keys_values = block(h, turn, memory[2 * i : 2 * i + 2])
+            kept += keys_values
+        return self.logits(self.norm(h)), tuple(kept)    # [N, L, V]
+
+
+class Block(nn.Module):
+    """Attention, then two layers for each token; each adds to what comes in."""
+
+    def __init__(self, width: int, n_heads: int, dropout: float):
+        super().__init__()
+        self.n_heads, self._dropout = n_heads, dropout
+        self.norm_attention, self.norm_dense = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.attended = nn.Linear(width, width)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(
+        self, h: Tensor, turn: tuple[Tensor, Tensor] | None, before: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One block.
+
+        Args:
+            h: [N, L, C].
+            turn: see `rotated`.
+            before: keys and values [N, heads, M, C / heads] of the tokens before; () at the begin.
+        Returns:
+            [N, L, C], and keys and values of M + L tokens.
+        """
+        q, k, v = self.queries_keys_values(self.norm_attention(h)).unflatten(2, (3, self.n_heads, -1)).unbind(2)
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))    # [N, heads, L, C / heads]
+        if turn is not None:
+            q, k = rotated(q, turn), rotated(k, turn)
+        if before:
+            k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)    # [N, heads, M + L, C / heads]
+        n_new, n_all = q.shape[2], k.shape[2]
+        seen = torch.ones(n_new, n_all, dtype=torch.bool, device=h.device).tril(n_all - n_new) if before else None
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=not before)
+        h = h + self._dropped(self.attended(attended.transpose(1, 2).flatten(2)))    # [N, L, C]
+        return h + self._dropped(self.dense(self.norm_dense(h))), (k, v)
+
+    def _dropped(self, h: Tensor) -> Tensor:
+        return F.dropout(h, self._dropout, self.training)
+
+
+def rotation(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Sines and cosines of places [L] at wavelengths from 2 pi tokens up: each [L, size / 2]."""
+    rate = _LONGEST ** (-torch.arange(0, size, 2, device=place.device, dtype=place.dtype) / size)
+    angle = place[:, None] * rate
+    return angle.sin(), angle.cos()
+
+
+def rotated(h: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Channels i and D / 2 + i of [..., L, D] turned by an angle, whose sines and cosines are [L, D / 2]."""
+    sin, cos = turn
+    a, b = h.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

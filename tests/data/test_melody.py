@@ -1,0 +1,117 @@
+"""Melodies of a data set: the highest line, whole, in its key; windows that hold each note once."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musegan.data.dataset import PackedDataset
+from musegan.data.melody import IGNORED, Line, Melodies, cut, melody_track, read_lines, skyline
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
+from musegan.errors import UserError
+from musegan.roll import Track
+from musegan.tokens import BEGIN, END, FIRST_PITCH, Vocabulary
+from tests.data.songs import midi
+
+T = 16
+
+
+@pytest.fixture(scope="module")
+def tunes(tmp_path_factory):
+    """Two pieces of soprano and alto: quarter notes of a scale in D major, over whole notes; nobody sings tenor."""
+    folder = tmp_path_factory.mktemp("tunes")
+    files = []
+    for i, n_bars in enumerate((3, 6)):
+        scale = [74 + (0, 2, 4, 5, 7, 9, 11, 12)[(t + i) % 8] for t in range(4 * n_bars)]
+        soprano = [(480 * t, 480, pitch) for t, pitch in enumerate(scale)]
+        alto = [(1920 * b, 1920, 50 if b % 2 else 57) for b in range(n_bars)]
+        files.append(folder / f"{i}.mid")
+        files[-1].write_bytes(midi([(52, False, soprano), (52, False, alto)]))
+    prepare(files, folder / "dataset", Rules(PRESETS["satb"], min_tracks=1, duplicates="exact"))
+    return PackedDataset.open(folder / "dataset")
+
+
+def test_skyline_by_hand():
+    """A higher note cuts a lower one, which does not come back; a lower one beneath a higher one is not heard."""
+    table = np.array([[60, 0, 8], [72, 2, 4], [65, 3, 6], [62, 6, 7], [62, 7, 9], [50, 7, 20]])
+    assert skyline(table).tolist() == [[60, 0, 2], [72, 2, 4], [62, 6, 7], [62, 7, 9]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 30), st.integers(1, 12)), max_size=20))
+def test_skyline_is_one_note_at_a_time_and_holds_each_highest_start(found):
+    table = np.array([(pitch, start, start + length) for pitch, start, length in found], np.int64).reshape(-1, 3)
+    line = skyline(table)
+    assert (line[1:, 1] >= line[:-1, 2]).all() and (line[:, 1] < line[:, 2]).all()
+    for pitch, start in line[:, :2].tolist():
+        assert pitch == table[table[:, 1] == start, 0].max()
+    if len(table):
+        highest = table[table[:, 0] == table[:, 0].max()]
+        assert set(highest[:, 1].tolist()) <= set(line[:, 1].tolist())
+    np.testing.assert_array_equal(skyline(line), line)
+
+
+def test_a_track_or_all_of_them(tunes):
+    soprano = read_lines(tunes, [0, 1], "soprano", normalize_key=False)
+    assert [(line.n_bars, line.piece, len(line.notes)) for line in soprano] == [(3, 0, 12), (6, 1, 24)]
+    assert soprano[0].notes[:3].tolist() == [[50, 0, 4], [52, 4, 8], [54, 8, 12]]    # 74 is 50 above the lowest, 24
+    lead = read_lines(tunes, [0, 1], "lead", normalize_key=False)
+    np.testing.assert_array_equal(lead[1].notes, soprano[1].notes)    # the alto begins beneath it
+    assert len(read_lines(tunes, [0, 1], "alto", False)[1].notes) == 6
+    assert read_lines(tunes, [0, 1], "tenor", False) == []
+    assert (melody_track(tunes, "lead"), melody_track(tunes, "bass")) == (Track("lead"), Track("bass", 52))
+    with pytest.raises(UserError, match="data.track: no pitched track named 'flute'; there are lead, soprano, alto"):
+        read_lines(tunes, [0], "flute", False)
+
+
+def test_the_key_is_that_of_the_whole_piece(tunes):
+    line, there = (read_lines(tunes, [1], "soprano", normalize)[0] for normalize in (True, False))
+    assert (line.shift, there.shift) == (2, 0)    # D is two above C
+    np.testing.assert_array_equal(line.notes + [2, 0, 0], there.notes)
+
+
+def test_a_cut_note_starts_where_its_bars_do():
+    line = Line(np.array([[5, 10, 40], [7, 40, 50]]), 4, 0, 0)
+    assert cut(line, 1, 2, T).notes.tolist() == [[5, 0, 24], [7, 24, 32]]
+    assert cut(line, 0, 1, T).notes.tolist() == [[5, 10, 16]]
+    assert line.notes.tolist() == [[5, 10, 40], [7, 40, 50]]
+
+
+@pytest.mark.parametrize("encoding", ["grid", "events"])
+def test_windows_hold_each_bar_once_or_start_at_each(encoding, tunes):
+    vocabulary, lines = Vocabulary(encoding, 84, T), read_lines(tunes, [0, 1], "soprano", False)
+    once, every = (Melodies(lines, vocabulary, 4, every_bar) for every_bar in (False, True))
+    assert (len(once), once.n_steps, once.n_notes) == (3, 9 * T, 36)    # bars 3, 4 + 2
+    assert len(every) == 1 + 3
+    rows = [row[:n].tolist() for row, n in zip(once.tokens, once.lengths)]
+    assert [row[0] for row in rows] == [BEGIN] * 3 and [row[-1] == END for row in rows] == [True, False, True]
+    np.testing.assert_array_equal(vocabulary.decode(rows[2]), cut(lines[1], 4, 2, T).notes)
+
+
+def test_targets_are_the_next_tokens_and_what_is_filled_up_does_not_count(tunes):
+    melodies = Melodies(read_lines(tunes, [0, 1], "soprano", False), Vocabulary("grid", 84, T), 4, every_bar=False)
+    given, targets = melodies.rows(torch.arange(3))
+    counts = targets != IGNORED
+    assert counts.sum(1).tolist() == [3 * T + 1, 4 * T, 2 * T + 1] and (given >= 0).all()
+    assert torch.equal(given[0, 1 : 3 * T + 1], targets[0, : 3 * T])
+
+
+def test_transposition_moves_pitches_alone_and_stays_within_them(tunes):
+    melodies = Melodies(read_lines(tunes, [0], "soprano", False), Vocabulary("events", 84, T), 4, every_bar=False)
+    (plain, _), (up, _), (far, _) = (melodies.rows(torch.tensor([0]), torch.tensor([n])) for n in (0, 5, 100))
+    is_pitch = (plain >= FIRST_PITCH) & (plain < FIRST_PITCH + 84)
+    assert torch.equal(up, plain + 5 * is_pitch)
+    assert far[is_pitch].max() == FIRST_PITCH + 83
+    assert torch.equal(far, plain + (far - plain).max() * is_pitch)    # all as far as the highest may
+
+
+def test_batches_depend_on_seed_and_step_and_pass_through_all(tunes):
+    melodies = Melodies(read_lines(tunes, [0, 1], "soprano", False), Vocabulary("grid", 84, T), 2, every_bar=True)
+    n = len(melodies)
+    assert n == 2 + 5
+    for one, other in zip(melodies.batch(3, 7, 4, 6), melodies.batch(3, 7, 4, 6)):
+        assert torch.equal(one, other)
+    assert not torch.equal(melodies.batch(3, 7, 4, 6)[0], melodies.batch(3, 8, 4, 6)[0])
+    epoch = [tuple(row.tolist()) for step in range(n) for row in melodies.batch(step, 0, 1)[1]]
+    assert sorted(epoch) == sorted(tuple(melodies.rows(torch.tensor([i]))[1][0].tolist()) for i in range(n))

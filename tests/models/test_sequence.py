@@ -1,0 +1,141 @@
+"""Models of melodies: the article's LSTM, causality, state and cache, model folders."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from musegan.config import MELODY_KIND_KEYS, MelodyModelConfig
+from musegan.errors import UserError
+from musegan.models import build_sequence, load_generator, load_model, save_model
+from musegan.models.generator import Facts
+from musegan.models.transformer import rotated, rotation
+from musegan.roll import RollSpec, Track
+from musegan.tokens import Vocabulary
+
+SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
+SMALL = {"width": 16, "n_layers": 2}
+CONFIGS = {
+    "lstm": MelodyModelConfig("lstm", embedding=8, **SMALL),
+    "gru": MelodyModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
+    "rotary": MelodyModelConfig("transformer", n_heads=2, **SMALL),
+    "sinusoidal": MelodyModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
+}
+
+
+def model_of(name, encoding="grid", seed=0):
+    torch.manual_seed(seed)
+    return build_sequence(CONFIGS[name], Vocabulary(encoding, 20, 16), SPEC, 2, Facts(tempo_bpm=90.0)).eval()
+
+
+def some_tokens(model, n=3, length=40):
+    return torch.randint(0, model.vocabulary.size, (n, length), generator=torch.Generator().manual_seed(1))
+
+
+def test_the_lstm_has_the_article_s_parameters():
+    vocabulary = Vocabulary("grid", 84, 16)
+    model = build_sequence(MelodyModelConfig(), vocabulary, RollSpec((Track("lead"),)), 16)
+    v, e, u = vocabulary.size, 128, 256
+    article = v * e + 4 * u * (e + u + 1) + 4 * u * (u + u + 1) + (u + 1) * 256 + (256 + 1) * v    # Keras counts one bias
+    assert sum(parameter.numel() for parameter in model.parameters()) == article + 2 * 4 * u
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_future_tokens_change_nothing(name):
+    model, tokens = model_of(name), some_tokens(model_of(name))
+    changed = tokens.clone()
+    changed[:, 25:] = (changed[:, 25:] + 1) % model.vocabulary.size
+    before, after = model(tokens), model(changed)
+    assert torch.equal(before[:, :25], after[:, :25])
+    assert not torch.allclose(before[:, 25:], after[:, 25:])
+
+
+@pytest.mark.parametrize("encoding", ["grid", "events"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_step_by_step_equals_one_pass(name, encoding):
+    model = model_of(name, encoding)
+    tokens, state, found = some_tokens(model), None, []
+    for i in range(15):
+        logits, state = model.step(tokens[:, i], state)
+        found.append(logits)
+    logits, state = model.run(tokens[:, 15:], state)    # and on, several at once
+    torch.testing.assert_close(torch.cat([torch.stack(found, 1), logits], 1), model(tokens), rtol=0, atol=1e-5)
+    assert state.n_tokens == 40 and torch.equal(state.elapsed, model.vocabulary.lasting[tokens].sum(1))
+
+
+@pytest.mark.parametrize("name", ["gru", "sinusoidal"])
+def test_the_place_in_the_bar_is_told(name):
+    """The same embedded token, ending at another step of the bar, gives other logits; a bar later, the same position."""
+    model = model_of(name, "events")
+    last = model.vocabulary.size - 1    # a whole bar
+    position = model.position.weight.detach().clone()
+    with torch.no_grad():
+        model.embedding.weight[last - 1] = model.embedding.weight[last]
+    full, short = (model(torch.tensor([[0, 5, token]]))[0, -1] for token in (last, last - 1))
+    assert not torch.allclose(full, short)
+    with torch.no_grad():
+        model.position.weight[15] = position[0]
+    full, short = (model(torch.tensor([[0, 5, token]]))[0, -1] for token in (last, last - 1))
+    torch.testing.assert_close(full, short)
+
+
+def test_rotary_products_depend_on_distance_alone():
+    q, k = torch.randn(2, 1, 8, dtype=torch.float64)
+
+    def product(i, j):
+        places = torch.tensor([i, j], dtype=torch.float64)
+        a, b = (rotated(each, tuple(part[place] for part in rotation(places, 8))) for place, each in ((0, q), (1, k)))
+        return float((a * b).sum())
+
+    assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
+
+
+@pytest.mark.parametrize("kind", MELODY_KIND_KEYS)
+def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
+    read = set()
+
+    class Recorded(MelodyModelConfig):
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
+
+    settings = Recorded(kind=kind, width=16)
+    read.clear()
+    build_sequence(settings, Vocabulary("grid", 20, 16), SPEC, 2)
+    assert read == {"kind", *MELODY_KIND_KEYS[kind]}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_model_folders(name, tmp_path):
+    model = model_of(name, "events")
+    save_model(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["kind"] == CONFIGS[name].kind
+    loaded = load_model(tmp_path)
+    assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (SPEC, model.vocabulary, model.facts, 2)
+    assert torch.equal(loaded(some_tokens(model)), model(some_tokens(model)))
+    with pytest.raises(UserError, match=f"holds a model of the family melody .{CONFIGS[name].kind}.: this takes one of .* gan"):
+        load_generator(tmp_path)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"vocabulary": {"encoding": "grid", "n_pitches": 21, "steps_per_bar": 16}}, "spec must be of one pitched track"),
+    ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
+    ({"positions": "none"}, "positions must be rotary or sinusoidal"),
+    ({"width": 24}, "does not fit its config"),
+    ({"n_bars": 0}, "n_bars must be a whole number above 0"),
+    ({"facts": {"key_shifts": [1]}}, "key_shifts must be 12 counts"),
+])
+def test_damaged_folders_are_told_in_one_line(change, message, tmp_path):
+    save_model(model_of("rotary"), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=message):
+        load_model(tmp_path)
+
+
+def test_dropout_is_for_training_alone():
+    model = build_sequence(dataclasses.replace(CONFIGS["rotary"], dropout=0.5), Vocabulary("grid", 20, 16), SPEC, 2)
+    tokens = some_tokens(model)
+    assert torch.equal(model.eval()(tokens), model(tokens))
+    assert not torch.equal(model.train()(tokens), model(tokens))

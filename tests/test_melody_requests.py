@@ -1,0 +1,176 @@
+"""`musegan train` and `musegan generate` with models of melodies: files of a request, beginnings, and what is refused."""
+
+import json
+import re
+
+import pytest
+import symusic
+import torch
+
+from musegan import cli
+from musegan.data.piece import read_pieces
+from musegan.data.sources import find_sources
+from musegan.errors import UserError
+from musegan.keys import SCALE
+from musegan.melody_requests import MelodyRequest, make_melodies
+from musegan.models import load_model, save_model
+from musegan.models.generator import Facts
+from musegan.ops import notes
+from musegan.roll import RollSpec, Track
+from musegan.training.run_folder import RunFolder
+from tests.data.songs import midi
+from tests.models.test_sequence import model_of
+from tests.training.test_gan import same_state
+from tests.training.test_gan import with_train as gan_with
+
+SMALL = ("--family=melody --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.track=guitar "
+         "--model.kind=gru --model.embedding=8 --model.width=16 --train.batch_size=4").split()
+LEAD = RollSpec((Track("lead", 73),), n_pitches=60)
+
+
+def run_command(*arguments):
+    return cli.main([*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def run(songs_folder, tmp_path_factory):
+    """A run of a few steps, by the command: stopped in between and gone on with."""
+    folder = RunFolder(tmp_path_factory.mktemp("melody") / "run")
+    options = [f"--data.dataset={songs_folder}", *SMALL, "--train.validate_every=4"]
+    assert run_command("train", *options, "--train.steps=4", "--out", folder.path) == 0
+    assert run_command("train", "--out", folder.path, "--resume", "--train.steps=8") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tune(tmp_path_factory):
+    """A file of three bars in D major: a melody over a bass, and drums."""
+    path = tmp_path_factory.mktemp("tune") / "tune.mid"
+    scale = [62, 64, 66, 67, 69, 71, 73, 74, 73, 71, 69, 66]
+    melody = [(480 * t, 240, pitch) for t, pitch in enumerate(scale)]
+    bass, drums = [(1920 * b, 1920, 38) for b in range(3)], [(480 * t, 60, 36) for t in range(12)]
+    path.write_bytes(midi([(73, False, melody), (33, False, bass), (0, True, drums)], tempos=((0, 96.0),)))
+    return path
+
+
+@pytest.fixture
+def in_one_key(tmp_path):
+    """A model folder, as if of music that was moved to C major and lay there."""
+    model = model_of("gru", "events")
+    vocabulary = type(model.vocabulary)("events", 60, 16)
+    model = type(model)(vocabulary, LEAD, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
+    save_model(model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_resumed_run_ends_like_one_in_one_go(run, songs_folder, tmp_path):
+    whole = RunFolder(tmp_path / "whole")
+    options = [f"--data.dataset={songs_folder}", *SMALL, "--train.validate_every=4", "--train.steps=8"]
+    assert run_command("train", *options, "--out", whole.path) == 0
+    assert same_state(whole.load_checkpoint(), run.load_checkpoint())
+    assert (whole.newest / "model.safetensors").read_bytes() == (run.newest / "model.safetensors").read_bytes()
+    assert run.config.read_text().startswith("family: melody\n")
+    assert {path.suffix for path in run.samples.iterdir()} == {".mid", ".png"}
+
+
+def test_a_run_keeps_its_family(run, capsys):
+    assert run_command("train", "--out", run.path, "--resume", "--family=gan") == 1
+    assert "is a run of the family melody, and cannot become one of gan" in capsys.readouterr().err
+    assert run_command("train", "--out", run.path, "--resume", "--data.encoding=events") == 1
+    assert "data.encoding is 'grid'" in capsys.readouterr().err
+
+
+def test_each_family_has_a_help_of_its_own(capsys):
+    texts = {}
+    for family in ("gan", "melody"):
+        with pytest.raises(SystemExit):
+            run_command("train", "--family", family, "--help")
+        texts[family] = " ".join(capsys.readouterr().out.split())
+    assert "--model.n_heads" in texts["melody"] and "--train.penalty" not in texts["melody"]
+    assert "--train.penalty" in texts["gan"] and "--model.n_heads" not in texts["gan"]
+
+
+def test_files_of_a_request(run, tmp_path, capsys):
+    options = ["generate", "--model", run.path, "--n", 3, "--bars", 2, "--seed", 5, "--top-p", 0.95, "--out"]
+    assert run_command(*options, tmp_path / "three") == 0
+    assert "3 melodies of 2 bars" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "three").iterdir()} == {
+        *(f"sample-00{i}.{ending}" for i in range(3) for ending in ("mid", "npz", "png")), "samples.png", "request.json"}
+    record = json.loads((tmp_path / "three" / "request.json").read_text())
+    assert record["options"]["top_p"] == 0.95 and [each["sample"] for each in record["samples"]] == [0, 1, 2]
+    score = symusic.Score(tmp_path / "three" / "sample-001.mid")
+    assert [(track.name, track.program) for track in score.tracks] == [("guitar", 25)]
+    assert score.tempos[0].qpm == pytest.approx(load_model(run.best).facts.tempo_bpm, abs=0.01)
+    assert run_command(*options, tmp_path / "last", "--n", 1, "--sample", 2) == 0
+    one, other = (tmp_path / name for name in ("three/sample-002.mid", "last/sample-000.mid"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_beginning_is_kept_to_the_bit(in_one_key, tune, tmp_path, capsys):
+    assert run_command("generate", "--model", in_one_key, "--n", 2, "--bars", 4, "--prime", tune, "--in-scale",
+                       "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "tune.mid: begins with 8 notes in 2 bars; taken from program 73, program 33" in said.err
+    assert "4 bars at the file's tempo" in said.out
+    own = next(read_pieces(find_sources([tune])[0], LEAD, "lead"))
+    for i in range(2):
+        (source,) = find_sources([tmp_path / "out" / f"sample-00{i}.mid"])
+        made = next(read_pieces(source, LEAD))
+        assert made.tempo_bpm[0] == pytest.approx(96, abs=0.01)
+        found = notes(made.roll).numpy()[:, 2:]
+        begun = found[found[:, 1] < 32]
+        assert begun.tolist() == [[62 - 24 + up, 4 * t, 4 * t + 2] for t, up in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
+        later = (found[found[:, 1] >= 32, 0] + 24 - 2) % 12    # in D major, as the file is
+        assert set(later.tolist()) <= set(SCALE)
+    assert own.roll.frame.shape[2] == 3
+
+
+def test_the_same_from_python(in_one_key, tune):
+    model = load_model(in_one_key)
+    request = MelodyRequest(n=70, bars=3, prime=tune, prime_bars=1)
+    many = [made.roll for made in make_melodies(model, request, lambda line: None)]
+    one = next(make_melodies(model, MelodyRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
+    assert len(many) == 70 and torch.equal(many[66].frame, one.roll.frame)
+    assert {tuple(roll.frame.shape) for roll in many} == {(1, 3, 16, 60)}
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--density", "2"], "--density means nothing to models of the family melody: leave it out"),
+    (["--form", "AABA"], "--form means nothing to models of the family melody"),
+    (["--as", "strings"], "--as means nothing to models of the family melody"),
+    (["--temperature", "-1"], "--temperature must be at least 0: got -1"),
+    (["--bars", "0"], "--bars must be 1 to 1024: got 0"),
+    (["--n", "0"], "--n must be at least 1: got 0"),
+    (["--sample", "-1"], "--sample must be at least 0: got -1"),
+    (["--prime-bars", "2"], "--prime-bars says how much of a file is taken: it needs --prime"),
+    (["--prime", "TUNE", "--key", "C"], "--key does not go with --prime: the file says the key"),
+    (["--prime", "TUNE", "--bars", "2"], r"--bars counts the beginning too, and must be above its 2 (--prime-bars): got 2"),
+    (["--prime", "TUNE", "--bars", "9", "--prime-bars", "4"], "tune.mid has 3 bars, fewer than --prime-bars=4"),
+    (["--prime", "TUNE", "--prime-bars", "0"], "--prime-bars must be at least 1: got 0"),
+    (["--prime", "nowhere.mid"], "nowhere.mid"),
+    (["--prime", "DRUMS"], "drums.mid: it has no notes but drums"),
+])
+def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, capsys):
+    drums = tmp_path / "drums.mid"
+    drums.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(12)])]))
+    options = [{"TUNE": tune, "DRUMS": drums}.get(word, word) for word in options]
+    assert run_command("generate", "--model", run.path, *options, "--out", tmp_path / "out") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("musegan: error: ") and message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_of_melodies_are_refused_by_a_gan(tmp_path, capsys):
+    assert run_command("generate", "--model", "band", "--top-k", 3, "--out", tmp_path / "out") == 1
+    assert re.search("--top-k means nothing to models of the family gan: leave it out", capsys.readouterr().err)
+
+
+def test_an_evaluation_says_what_it_takes(run, tmp_path, capsys):
+    assert run_command("evaluate", "--generated", run.path, "--real", "freedoom") == 1
+    assert "holds a model of the family melody (gru): this takes one of the family gan" in capsys.readouterr().err
+
+
+def test_requests_from_python():
+    with pytest.raises(UserError, match="--n must be at least 1"):
+        MelodyRequest(n=0)
+    assert MelodyRequest().count == 8 and gan_with().family == "gan"
