@@ -1,5 +1,6 @@
 """`musegan train` and `musegan generate` with models of melodies: files of a request, beginnings, and what is refused."""
 
+import hashlib
 import json
 import re
 
@@ -7,7 +8,7 @@ import pytest
 import symusic
 import torch
 
-from musegan import cli
+from musegan import cli, resources
 from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
@@ -132,6 +133,57 @@ def test_the_same_from_python(in_one_key, tune):
     one = next(make_melodies(model, MelodyRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
     assert len(many) == 70 and torch.equal(many[66].frame, one.roll.frame)
     assert {tuple(roll.frame.shape) for roll in many} == {(1, 3, 16, 60)}
+
+
+@pytest.fixture
+def singer(tmp_path):
+    """A model folder of melodies in the pitches of the package's band."""
+    small = model_of("gru", "grid")
+    spec = RollSpec((Track("lead", 73),))
+    model = type(small)(type(small.vocabulary)("grid", 84, 16), spec, 2, Facts(), embedding=8, width=16)
+    save_model(model, tmp_path / "singer")
+    return tmp_path / "singer"
+
+
+def test_a_melody_and_a_band_to_it(singer, tmp_path):
+    options = ["--melody-model", singer, "--bars", 2, "--n", 2, "--seed", 3]
+    assert run_command("generate", "--model", "accompanist", *options, "--as", "strings", "--out", tmp_path / "band") == 0
+    record = json.loads((tmp_path / "band" / "request.json").read_text())
+    assert record["melody_model"] == str(singer)
+    digests = [record[f"{name}weights_sha256"] for name in ("", "melody_model_")]
+    assert digests == [hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+                       for folder in (resources.model_path("accompanist"), singer)]
+    melodies = list(make_melodies(load_model(singer), MelodyRequest(n=2, seed=3, bars=2)))
+    for i, melody in enumerate(melodies):
+        score = symusic.Score(tmp_path / "band" / f"sample-00{i}.mid")
+        tracks = {track.name: track for track in score.tracks}
+        starts = sorted(note.pitch for note in tracks["strings"].notes)
+        assert starts == sorted((melody.roll.onset.nonzero()[:, 3] + 24).tolist())
+        assert len(tracks) > 1 and sum(len(track.notes) for track in tracks.values()) > len(starts)
+
+
+@pytest.mark.parametrize("model, options, message", [
+    ("accompanist", [], "--as: the model that accompanies has no pitched track 'lead' for the melody; there are piano"),
+    ("accompanist", ["--as", "drums"], "no pitched track 'drums'"),
+    ("accompanist", ["--as", "piano", "--form", "AB"], "--form means nothing beside --melody-model: leave it out"),
+    ("accompanist", ["--as", "piano", "--truncation", "2"], "--truncation must lie in [0, 1]: got 2"),
+    ("band", ["--as", "piano"], "--melody-model: this model plays to nothing; --model accompanist does"),
+    ("SINGER", [], "--melody-model means nothing to models of the family melody"),
+])
+def test_melodies_that_cannot_be_accompanied(model, options, message, singer, tmp_path, capsys):
+    model = singer if model == "SINGER" else model
+    assert run_command("generate", "--model", model, "--melody-model", singer, *options, "--out", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
+    command = ["generate", "--model", "accompanist", "--as", "piano", "--out", tmp_path / "out", "--melody-model"]
+    assert run_command(*command, "band") == 1
+    assert "holds a model of the family gan (compact): this takes one of the family melody" in capsys.readouterr().err
+    assert run_command(*command, in_one_key) == 1
+    assert "--melody-model: the two models differ in metre, steps or pitches" in capsys.readouterr().err
+    assert run_command(*command, "nowhere") == 1
+    assert "--melody-model: no folder nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options, message", [
