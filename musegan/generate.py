@@ -252,7 +252,8 @@ def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Mode
 
 def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made: list[dict[str, Any]]) -> dict[str, Any]:
     """What made the files: enough to make them again."""
-    options = {name: value for name, value in vars(arguments).items() if name not in ("model", "melody_model", "out", "overwrite")}
+    apart = ("model", "melody_model", "out", "overwrite")
+    options = {name: value for name, value in vars(arguments).items() if name not in apart}
     options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     models = {"model": folder}
     if arguments.melody_model is not None:

@@ -159,10 +159,15 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
     spec, n_own = model.spec, request.prime_bars or DEFAULT_PRIME_BARS
     if n_own >= n_bars:
         raise UserError(f"--bars counts the beginning too, and must be above its {n_own} (--prime-bars): got {n_bars}")
+    sources = find_sources([request.prime])
+    if len(sources) != 1:
+        raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
     try:
-        piece = next(read_melodies(find_sources([request.prime])[0], spec))
+        piece = next(read_melodies(sources[0], spec), None)
     except SongError as err:
         raise UserError(f"--prime: {request.prime}: {err}") from err
+    if piece is None:
+        raise UserError(f"--prime: {request.prime} holds no music")
     if piece.roll.frame.shape[2] < n_own:
         raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}")
     table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]

@@ -79,6 +79,7 @@ def test_a_run_keeps_its_family(run, capsys):
     assert "is a run of the family melody, and cannot become one of gan" in capsys.readouterr().err
     assert run_command("train", "--out", run.path, "--resume", "--data.encoding=events") == 1
     assert "data.encoding is 'grid'" in capsys.readouterr().err
+    assert run_command("train", "--out", run.path, "--resume", "--train.patience=3") == 0    # how long it goes on may change
 
 
 def test_each_family_has_a_help_of_its_own(capsys):
@@ -200,12 +201,17 @@ def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
     (["--prime", "TUNE", "--bars", "9", "--prime-bars", "4"], "tune.mid has 3 bars, fewer than --prime-bars=4"),
     (["--prime", "TUNE", "--prime-bars", "0"], "--prime-bars must be at least 1: got 0"),
     (["--prime", "nowhere.mid"], "nowhere.mid"),
+    (["--prime", "FOLDER"], "--prime takes one file of music: "),
     (["--prime", "DRUMS"], "drums.mid: it has no notes but drums"),
 ])
 def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, capsys):
     drums = tmp_path / "drums.mid"
     drums.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(12)])]))
-    options = [{"TUNE": tune, "DRUMS": drums}.get(word, word) for word in options]
+    folder = tmp_path / "tunes"
+    folder.mkdir()
+    for name in ("a.mid", "b.mid"):
+        (folder / name).write_bytes(tune.read_bytes())
+    options = [{"TUNE": tune, "DRUMS": drums, "FOLDER": folder}.get(word, word) for word in options]
     assert run_command("generate", "--model", run.path, *options, "--out", tmp_path / "out") == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("musegan: error: ") and message in error
