@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
 import symusic
 import torch
@@ -13,6 +14,7 @@ from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
 from musegan.keys import SCALE
+from musegan.melodies import sample
 from musegan.melody_requests import MelodyRequest, make_melodies
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
@@ -125,6 +127,20 @@ def test_a_beginning_is_kept_to_the_bit(in_one_key, tune, tmp_path, capsys):
         later = (found[found[:, 1] >= 32, 0] + 24 - 2) % 12    # in D major, as the file is
         assert set(later.tolist()) <= set(SCALE)
     assert own.roll.frame.shape[2] == 3
+
+
+def test_a_beginning_is_gone_on_with_in_the_file_s_key(in_one_key, tune, tmp_path):
+    """Made in C major, moved up by the two semitones of D; a note that the model has no pitch for stays all the same."""
+    model, begun = load_model(in_one_key), np.array([[25, 0, 4], [62, 4, 16]]) - [24, 0, 0]
+    low = tmp_path / "low.mid"
+    scale = [(1920 + 480 * t, 480, 62 + up) for t, up in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
+    low.write_bytes(midi([(73, False, [(0, 480, 25), (480, 1440, 62), *scale])]))
+    request = MelodyRequest(n=3, bars=3, prime=low, prime_bars=1)
+    home = model.vocabulary.encode(begun[1:] - [2, 0, 0], 16)
+    there = sample(model, 3, 3, 0, prime=home, in_training_key=True)
+    for made, wanted in zip(make_melodies(model, request, lambda line: None), there.phrases()):
+        assert notes(made.roll.map(lambda plane: plane[None, :, :1])).numpy()[:, 2:].tolist() == begun.tolist()
+        assert torch.equal(made.roll.frame[:, 1:, :, 2:], wanted.frame[:, 1:, :, :-2])
 
 
 def test_the_same_from_python(in_one_key, tune):
