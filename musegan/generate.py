@@ -24,8 +24,15 @@ from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_
 from musegan.files import atomic_write
 from musegan.keys import Key
 from musegan.melodies import Choice
-from musegan.melody_requests import DEFAULT_PRIME_BARS, MelodyRequest, make_melodies
+from musegan.melody_requests import (
+    DEFAULT_PRIME_BARS,
+    Accompaniment,
+    MelodyRequest,
+    make_accompanied,
+    make_melodies,
+)
 from musegan.models import Generator, SequenceModel, load_model
+from musegan.models.folder import check_family
 from musegan.requests import DEFAULT_N, Made, Request, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
@@ -36,9 +43,11 @@ _N_STEPS_SHOWN = 24    # of an interpolation
 Model = Generator | SequenceModel
 _OWN_OPTIONS = {
     "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
-            "truncation", "min_steps", "max_gap", "max_pitches"),
+            "truncation", "min_steps", "max_gap", "max_pitches", "melody_model"),
     "melody": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
 }    # of each family of models, those that not all have
+_DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
+_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["melody"])    # a melody, and a band to it
 _OWN_FILE = re.compile(r"samples\.png|request\.json|sample-\d+\.(mid|npz|png|wav)")
 
 
@@ -48,12 +57,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     folder = _model_folder(arguments.model)
     model = load_model(folder)
+    melody_model = _melody_model(arguments)
     _check_options(parser, arguments, model.family)
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     errors = Console(stderr=True)
     say = functools.partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     match model.family:
+        case "gan" if melody_model is not None:
+            request = _melody_request(arguments)
+            accompaniment = Accompaniment(arguments.as_track, _decoding(arguments), arguments.truncation)
+            music, total = make_accompanied(model, melody_model, request, accompaniment, say), request.count
         case "melody":
             request = _melody_request(arguments)
             music, total = make_melodies(model, request, say), request.count
@@ -149,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
                           help="MIDI or .npz file whose first bars melodies begin with")
     melodies.add_argument("--prime-bars", type=int, metavar="N",
                           help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
+    melodies.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
+                          help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
 
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
@@ -164,15 +180,25 @@ def _request(arguments: argparse.Namespace) -> Request:
         "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given",
         "as_track",
     )    # fmt: skip
-    decoding = Decoding(
-        arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,
-        _max_pitches(arguments.max_pitches),
-    )    # fmt: skip
     own = {name: getattr(arguments, name) for name in same}
     if arguments.given is not None:    # drums bass, or drums,bass
         own["given"] = tuple(name.strip() for word in arguments.given for name in word.split(",") if name.strip())
     key = None if arguments.key is None else Key.parse(arguments.key)
-    return Request(**own, key=key, only_scale=arguments.in_scale, decoding=decoding)
+    return Request(**own, key=key, only_scale=arguments.in_scale, decoding=_decoding(arguments))
+
+
+def _decoding(arguments: argparse.Namespace) -> Decoding:
+    return Decoding(
+        arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,
+        _max_pitches(arguments.max_pitches),
+    )    # fmt: skip
+
+
+def _melody_model(arguments: argparse.Namespace) -> SequenceModel | None:
+    if arguments.melody_model is None:
+        return None
+    folder = _model_folder(arguments.melody_model, "--melody-model")
+    return check_family(load_model(folder), SequenceModel, folder)
 
 
 def _melody_request(arguments: argparse.Namespace) -> MelodyRequest:
@@ -184,11 +210,13 @@ def _melody_request(arguments: argparse.Namespace) -> MelodyRequest:
 
 def _check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:
     """Options that another family's models have, and this one's have not, must not be given."""
-    others = set().union(*_OWN_OPTIONS.values()) - set(_OWN_OPTIONS[family])
+    both = family == "gan" and arguments.melody_model is not None
+    others = set().union(*_OWN_OPTIONS.values()) - set(_OF_BOTH if both else _OWN_OPTIONS[family])
     for name, value in vars(arguments).items():
         if name in others and value != parser.get_default(name):
             option = "as" if name == "as_track" else name.replace("_", "-")
-            raise UserError(f"--{option} means nothing to models of the family {family}: leave it out")
+            where = "beside --melody-model" if both else f"to models of the family {family}"
+            raise UserError(f"--{option} means nothing {where}: leave it out")
 
 
 def _max_pitches(words: list[str]) -> int | dict[str, int] | None:
@@ -240,24 +268,30 @@ def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Mode
 
 def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made: list[dict[str, Any]]) -> dict[str, Any]:
     """What made the files: enough to make them again."""
-    options = {name: value for name, value in vars(arguments).items() if name not in ("model", "out", "overwrite")}
+    apart = ("model", "melody_model", "out", "overwrite")
+    options = {name: value for name, value in vars(arguments).items() if name not in apart}
     options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    models = {"model": folder}
+    if arguments.melody_model is not None:
+        models["melody_model"] = _model_folder(arguments.melody_model, "--melody-model")
+    digests = {name: hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest() for name, path in models.items()}
     return {
         "musegan": __version__,
-        "model": str(folder),
-        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        **{name: str(path) for name, path in models.items()},
+        "weights_sha256": digests.pop("model"),
+        **{f"{name}_weights_sha256": digest for name, digest in digests.items()},
         "options": options,
         "tempo_bpm": tempo_bpm,
         "samples": made,
     }
 
 
-def _model_folder(path: Path) -> Path:
+def _model_folder(path: Path, option: str = "--model") -> Path:
     if folder := model_folder(path):
         return folder
     if not path.is_dir():
-        raise UserError(f"--model: no folder {path}{models_by_name()}")
-    raise UserError(f"--model: {path} holds neither a model (config.json, model.safetensors) nor a run with a snapshot")
+        raise UserError(f"{option}: no folder {path}{models_by_name()}")
+    raise UserError(f"{option}: {path} holds neither a model (config.json, model.safetensors) nor a run with a snapshot")
 
 
 def _output_folder(path: Path, overwrite: bool) -> Path:

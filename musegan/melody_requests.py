@@ -1,24 +1,26 @@
-"""What a composer asks of a model of melodies, and the melodies that answer it."""
+"""What a composer asks of a model of melodies, and the melodies that answer it, alone or accompanied."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from musegan.accompaniment import accompany
 from musegan.data.events import SongError
 from musegan.data.melody import Line, cut, skyline
 from musegan.data.piece import read_melodies
 from musegan.data.sources import find_sources
+from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key, in_scale, key_shifts, transpose
 from musegan.melodies import Choice, sample
-from musegan.models import SequenceModel
+from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.ops.notes import roll_from_notes
 from musegan.requests import DEFAULT_N, Made, Say
@@ -66,6 +68,22 @@ class MelodyRequest:
         return self.n or DEFAULT_N
 
 
+@dataclass(frozen=True)
+class Accompaniment:
+    """What is played to melodies, but for the models."""
+
+    as_track: str | None = None
+    """The generator's track that plays the melody; by default that of the melody's name."""
+    decoding: Decoding = field(default_factory=Decoding)
+    truncation: float = 1.0
+    """See `musegan.latents.truncate`."""
+
+    def __post_init__(self):
+        """Raises UserError for what is out of range."""
+        if not 0 <= self.truncation <= 1:
+            raise UserError(f"--truncation must lie in [0, 1]: got {self.truncation:g}")
+
+
 class Prime(NamedTuple):
     """The beginning that all melodies have."""
 
@@ -104,6 +122,34 @@ def make_melodies(model: SequenceModel, request: MelodyRequest, say: Say = print
             yield Made(melody, tempo_bpm, about)
 
 
+def make_accompanied(
+    band: Generator, model: SequenceModel, request: MelodyRequest, accompaniment: Accompaniment, say: Say = print
+) -> Iterator[Made]:
+    """Melodies, and what a generator plays to each in its other tracks.
+
+    Raises:
+        UserError: the two do not fit each other, or see `make_melodies`.
+    """
+    name = accompaniment.as_track or model.spec.tracks[0].name
+    names = [track.name for track in band.spec.tracks if not track.is_drum]
+    if name not in names:
+        raise UserError(f"--as: the model that accompanies has no pitched track {name!r} for the melody; "
+                        f"there are {', '.join(names)}")
+    if not band.accompanies:
+        raise UserError("--melody-model: this model plays to nothing; --model accompanist does, or one trained with "
+                        "--model.accompaniment true")
+    if replace(band.spec, tracks=model.spec.tracks) != model.spec:
+        raise UserError("--melody-model: the two models differ in metre, steps or pitches")
+    tracks, band = torch.tensor([track.name == name for track in band.spec.tracks]), exact(band)
+    for made in make_melodies(model, request, say):
+        roll = made.roll.map(lambda plane: plane[None] & tracks[None, :, None, None, None])    # [1, K, B, T, P]
+        played = accompany(
+            band, roll, tracks, request.seed, [made.about["sample"]], accompaniment.decoding, accompaniment.truncation,
+            request.only_scale,
+        )    # fmt: skip
+        yield made._replace(roll=played.phrases()[0])
+
+
 def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: Say) -> Prime:
     """The beginning of a file, for melodies of so many bars in all.
 
@@ -113,10 +159,15 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
     spec, n_own = model.spec, request.prime_bars or DEFAULT_PRIME_BARS
     if n_own >= n_bars:
         raise UserError(f"--bars counts the beginning too, and must be above its {n_own} (--prime-bars): got {n_bars}")
+    sources = find_sources([request.prime])
+    if len(sources) != 1:
+        raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
     try:
-        piece = next(read_melodies(find_sources([request.prime])[0], spec))
+        piece = next(read_melodies(sources[0], spec), None)
     except SongError as err:
         raise UserError(f"--prime: {request.prime}: {err}") from err
+    if piece is None:
+        raise UserError(f"--prime: {request.prime} holds no music")
     if piece.roll.frame.shape[2] < n_own:
         raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}")
     table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]

@@ -26,7 +26,7 @@ from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
 
 # What may differ between a run and its resumption: how long it goes on, when it looks at itself, and where it runs.
-_FREE_ON_RESUME = {"train.steps", "train.validate_every", "train.checkpoint_every", "train.device",
+_FREE_ON_RESUME = {"train.steps", "train.patience", "train.validate_every", "train.checkpoint_every", "train.device",
                    "train.workers"}
 
 

@@ -1,17 +1,20 @@
 """`musegan train` and `musegan generate` with models of melodies: files of a request, beginnings, and what is refused."""
 
+import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
 import symusic
 import torch
 
-from musegan import cli
+from musegan import cli, resources
 from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
 from musegan.keys import SCALE
+from musegan.melodies import sample
 from musegan.melody_requests import MelodyRequest, make_melodies
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
@@ -78,6 +81,7 @@ def test_a_run_keeps_its_family(run, capsys):
     assert "is a run of the family melody, and cannot become one of gan" in capsys.readouterr().err
     assert run_command("train", "--out", run.path, "--resume", "--data.encoding=events") == 1
     assert "data.encoding is 'grid'" in capsys.readouterr().err
+    assert run_command("train", "--out", run.path, "--resume", "--train.patience=3") == 0    # how long it goes on may change
 
 
 def test_each_family_has_a_help_of_its_own(capsys):
@@ -125,6 +129,20 @@ def test_a_beginning_is_kept_to_the_bit(in_one_key, tune, tmp_path, capsys):
     assert own.roll.frame.shape[2] == 3
 
 
+def test_a_beginning_is_gone_on_with_in_the_file_s_key(in_one_key, tune, tmp_path):
+    """Made in C major, moved up by the two semitones of D; a note that the model has no pitch for stays all the same."""
+    model, begun = load_model(in_one_key), np.array([[25, 0, 4], [62, 4, 16]]) - [24, 0, 0]
+    low = tmp_path / "low.mid"
+    scale = [(1920 + 480 * t, 480, 62 + up) for t, up in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
+    low.write_bytes(midi([(73, False, [(0, 480, 25), (480, 1440, 62), *scale])]))
+    request = MelodyRequest(n=3, bars=3, prime=low, prime_bars=1)
+    home = model.vocabulary.encode(begun[1:] - [2, 0, 0], 16)
+    there = sample(model, 3, 3, 0, prime=home, in_training_key=True)
+    for made, wanted in zip(make_melodies(model, request, lambda line: None), there.phrases()):
+        assert notes(made.roll.map(lambda plane: plane[None, :, :1])).numpy()[:, 2:].tolist() == begun.tolist()
+        assert torch.equal(made.roll.frame[:, 1:, :, 2:], wanted.frame[:, 1:, :, :-2])
+
+
 def test_the_same_from_python(in_one_key, tune):
     model = load_model(in_one_key)
     request = MelodyRequest(n=70, bars=3, prime=tune, prime_bars=1)
@@ -132,6 +150,57 @@ def test_the_same_from_python(in_one_key, tune):
     one = next(make_melodies(model, MelodyRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
     assert len(many) == 70 and torch.equal(many[66].frame, one.roll.frame)
     assert {tuple(roll.frame.shape) for roll in many} == {(1, 3, 16, 60)}
+
+
+@pytest.fixture
+def singer(tmp_path):
+    """A model folder of melodies in the pitches of the package's band."""
+    small = model_of("gru", "grid")
+    spec = RollSpec((Track("lead", 73),))
+    model = type(small)(type(small.vocabulary)("grid", 84, 16), spec, 2, Facts(), embedding=8, width=16)
+    save_model(model, tmp_path / "singer")
+    return tmp_path / "singer"
+
+
+def test_a_melody_and_a_band_to_it(singer, tmp_path):
+    options = ["--melody-model", singer, "--bars", 2, "--n", 2, "--seed", 3]
+    assert run_command("generate", "--model", "accompanist", *options, "--as", "strings", "--out", tmp_path / "band") == 0
+    record = json.loads((tmp_path / "band" / "request.json").read_text())
+    assert record["melody_model"] == str(singer)
+    digests = [record[f"{name}weights_sha256"] for name in ("", "melody_model_")]
+    assert digests == [hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+                       for folder in (resources.model_path("accompanist"), singer)]
+    melodies = list(make_melodies(load_model(singer), MelodyRequest(n=2, seed=3, bars=2)))
+    for i, melody in enumerate(melodies):
+        score = symusic.Score(tmp_path / "band" / f"sample-00{i}.mid")
+        tracks = {track.name: track for track in score.tracks}
+        starts = sorted(note.pitch for note in tracks["strings"].notes)
+        assert starts == sorted((melody.roll.onset.nonzero()[:, 3] + 24).tolist())
+        assert len(tracks) > 1 and sum(len(track.notes) for track in tracks.values()) > len(starts)
+
+
+@pytest.mark.parametrize("model, options, message", [
+    ("accompanist", [], "--as: the model that accompanies has no pitched track 'lead' for the melody; there are piano"),
+    ("accompanist", ["--as", "drums"], "no pitched track 'drums'"),
+    ("accompanist", ["--as", "piano", "--form", "AB"], "--form means nothing beside --melody-model: leave it out"),
+    ("accompanist", ["--as", "piano", "--truncation", "2"], "--truncation must lie in [0, 1]: got 2"),
+    ("band", ["--as", "piano"], "--melody-model: this model plays to nothing; --model accompanist does"),
+    ("SINGER", [], "--melody-model means nothing to models of the family melody"),
+])
+def test_melodies_that_cannot_be_accompanied(model, options, message, singer, tmp_path, capsys):
+    model = singer if model == "SINGER" else model
+    assert run_command("generate", "--model", model, "--melody-model", singer, *options, "--out", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
+    command = ["generate", "--model", "accompanist", "--as", "piano", "--out", tmp_path / "out", "--melody-model"]
+    assert run_command(*command, "band") == 1
+    assert "holds a model of the family gan (compact): this takes one of the family melody" in capsys.readouterr().err
+    assert run_command(*command, in_one_key) == 1
+    assert "--melody-model: the two models differ in metre, steps or pitches" in capsys.readouterr().err
+    assert run_command(*command, "nowhere") == 1
+    assert "--melody-model: no folder nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options, message", [
@@ -148,12 +217,17 @@ def test_the_same_from_python(in_one_key, tune):
     (["--prime", "TUNE", "--bars", "9", "--prime-bars", "4"], "tune.mid has 3 bars, fewer than --prime-bars=4"),
     (["--prime", "TUNE", "--prime-bars", "0"], "--prime-bars must be at least 1: got 0"),
     (["--prime", "nowhere.mid"], "nowhere.mid"),
+    (["--prime", "FOLDER"], "--prime takes one file of music: "),
     (["--prime", "DRUMS"], "drums.mid: it has no notes but drums"),
 ])
 def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, capsys):
     drums = tmp_path / "drums.mid"
     drums.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(12)])]))
-    options = [{"TUNE": tune, "DRUMS": drums}.get(word, word) for word in options]
+    folder = tmp_path / "tunes"
+    folder.mkdir()
+    for name in ("a.mid", "b.mid"):
+        (folder / name).write_bytes(tune.read_bytes())
+    options = [{"TUNE": tune, "DRUMS": drums, "FOLDER": folder}.get(word, word) for word in options]
     assert run_command("generate", "--model", run.path, *options, "--out", tmp_path / "out") == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("musegan: error: ") and message in error

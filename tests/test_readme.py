@@ -65,7 +65,8 @@ def test_commands_of_the_guides_are_understood(guide, tmp_path, monkeypatch):
                 options = prepare._parser().parse_args(arguments[1:])
                 assert options.inputs and options.out, line
             elif arguments[0] == "generate":
-                assert generate._request(generate._parser().parse_args(arguments[1:])), line
+                request = generate._melody_request if "--melody-model" in arguments else generate._request
+                assert request(generate._parser().parse_args(arguments[1:])), line
             else:
                 assert arguments[0] in cli.COMMANDS, line
 

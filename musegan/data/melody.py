@@ -140,15 +140,15 @@ class Melodies:
                 window = cut(line, first, min(n_bars, line.n_bars - first), t)
                 if not len(window.notes):
                     continue
-                tokens = vocabulary.encode(window.notes, window.n_bars * t).tolist()
-                rows.append([BEGIN, *tokens, *[END] * (first + window.n_bars == line.n_bars)])
+                ends = [END] if first + window.n_bars == line.n_bars else []
+                row = np.concatenate([[BEGIN], vocabulary.encode(window.notes, window.n_bars * t), ends])
+                rows.append(torch.from_numpy(row.astype(np.int16)))
                 ranges.append((int(window.notes[:, 0].min()), int(window.notes[:, 0].max())))
                 self.n_steps += window.n_bars * t
                 self.n_notes += len(window.notes)
         self.lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         """[n] tokens of each window."""
-        padded = [torch.tensor(row, dtype=torch.int16) for row in rows]
-        self.tokens = torch.nn.utils.rnn.pad_sequence(padded, True, -1) if rows else torch.zeros(0, 1, dtype=torch.int16)
+        self.tokens = torch.nn.utils.rnn.pad_sequence(rows, True, -1) if rows else torch.zeros(0, 1, dtype=torch.int16)
         """[n, L] int16, -1 after a window's end."""
         self._ranges = torch.tensor(ranges, dtype=torch.int64).view(-1, 2)    # [n, 2] lowest and highest pitch
 

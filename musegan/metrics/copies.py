@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NO_STEP = np.iinfo(np.int64).max    # before a line's first note
+_NO_STEP = np.iinfo(np.int64).max    # before a line's first note: no run goes on over it
 
 
 def longest_copies(queries: Sequence[np.ndarray], corpus: Sequence[np.ndarray]) -> Tensor:
@@ -30,8 +30,7 @@ def longest_copies(queries: Sequence[np.ndarray], corpus: Sequence[np.ndarray]) 
         longest, runs = 0, np.zeros(len(lengths), np.int64)    # of notes that end at each note of the corpus
         for length, step in zip(*_facts(query)):
             before = np.concatenate([[0], runs[:-1]])
-            goes_on = (steps == step).all(1) & (step[0] != _NO_STEP)
-            runs = (lengths == length) * (1 + before * goes_on)
+            runs = (lengths == length) * (1 + before * (steps == step).all(1))
             longest = max(longest, int(runs.max(initial=0)))
         found.append(longest)
     return torch.tensor(found, dtype=torch.int64)

@@ -11,7 +11,7 @@ import torch
 
 from musegan.config import MelodyConfig, MelodyTrainConfig
 from musegan.data.dataset import PackedDataset
-from musegan.data.melody import Line, melody_track
+from musegan.data.melody import Line, Melodies, melody_track
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import HIGHEST_SHIFT, LOWEST_SHIFT
@@ -140,7 +140,7 @@ def _is_over(settings: MelodyTrainConfig, n_worse: int) -> bool:
     return 0 < settings.patience <= n_worse
 
 
-def _look(average: SequenceModel, held_out) -> dict[str, float]:
+def _look(average: SequenceModel, held_out: Melodies) -> dict[str, float]:
     found = likelihood(average, held_out)
     return {"nats_per_token": found.per_token, "perplexity": found.perplexity, "nats_per_step": found.per_step,
             "nats_per_note": found.per_note, "accuracy": found.accuracy}    # fmt: skip
