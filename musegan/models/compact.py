@@ -138,7 +138,7 @@ class CompactGenerator(Generator):
         with torch.no_grad():
             self.to_gate.bias.fill_(GATE_BIAS)
 
-    def _raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+    def raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
         """Latents -> cells [N, B, T, F] and gates [N, B, 1, K], before their nonlinearities."""
         n_beats = self.spec.beats_per_bar
         if latents.ndim == 5:
@@ -194,7 +194,7 @@ class CompactGenerator(Generator):
 
     def probabilities(self, latents: Tensor, given: Given | None = None) -> Tensor:
         """What the discriminator sees, see `Generator.probabilities`; B is what the latents say."""
-        cells, gate = self._raw(latents, given)
+        cells, gate = self.raw(latents, given)
         gates = gate.sigmoid().split(1, dim=-1)
         # `split`, since the gradient of each slice would be a tensor of the whole size
         pieces, parts = iter(cells.split(self.layout.widths, dim=-1)), []
@@ -215,7 +215,7 @@ class CompactGenerator(Generator):
 
     def forward(self, latents: Tensor, given: Given | None = None) -> RollLogits:
         """Latents to logits, see `Generator.forward`; those of given tracks are what it would have made."""
-        cells, gate = self._raw(latents, given)
+        cells, gate = self.raw(latents, given)
         cells = cells.clone()
         for k, track in enumerate(self.layout.columns):
             frame = cells[..., track.frame]
