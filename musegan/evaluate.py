@@ -153,11 +153,10 @@ def _model(path: Path) -> tuple[Generator | None, Config | None]:
     folder = None if is_music else model_folder(path)
     if folder is None:
         return None, None
-    settings = None
+    model, settings = load_generator(folder), None    # which tells where the run is of another family
     if run.config.is_file():
-        parsed = config.parse(config.parser("musegan evaluate", ""), ["--config", str(run.config)])
-        settings = Config(data=parsed.data, model=parsed.model, train=parsed.train)
-    return load_generator(folder), settings
+        settings = config.load(["--config", str(run.config)])
+    return model, settings
 
 
 def _accompanist(model: Generator | None, seed: int) -> Accompanist | None:

@@ -1,4 +1,4 @@
-"""`python -m musegan.train`: trains a generator on a packed data set."""
+"""`python -m musegan.train`: trains a model of any family on a packed data set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from musegan import cli, config, info
-from musegan.config import Config
+from musegan.config import AnyConfig
 from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.models.batch import n_processes
 from musegan.training import gan, processes
-from musegan.training.record import Progress
+from musegan.training.log import Progress
 from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
 
@@ -67,7 +67,7 @@ def _train(argv: list[str]) -> int:
     keep_freed_memory()
     watcher = _Bar(Console(stderr=True)) if main else contextlib.nullcontext(Progress())
     with _stop_signals() as stop_signal, watcher as progress:
-        done = gan.train(settings, dataset, run, arguments.resume, progress, stop_requested=lambda: bool(stop_signal()))
+        done = _loop(settings)(settings, dataset, run, arguments.resume, progress, lambda: bool(stop_signal()))
     if done:
         if main:
             _say(f"Done. Make music with: musegan generate --model {run.path} --out music")
@@ -77,33 +77,47 @@ def _train(argv: list[str]) -> int:
     return 128 + (stop_signal() or signal.SIGTERM)    # or another process had the signal
 
 
-def _parse(argv: list[str]) -> tuple[Namespace, RunFolder, Config]:
+def _loop(settings: AnyConfig) -> Callable[..., bool]:
+    match settings.family:
+        case "gan":
+            return gan.train
+        case unknown:
+            raise ValueError(f"unknown family of models: {unknown!r}")
+
+
+def _parse(argv: list[str]) -> tuple[Namespace, RunFolder, AnyConfig]:
     """The arguments, the run's folder and config; with `--resume` the config is the run's, changed where it may be."""
-    command_line = config.parser("musegan train", "Trains a generator/discriminator pair on a packed data set.")
-    command_line.add_argument("--out", type=str, default="runs/band", help="Folder of the run.")
-    command_line.add_argument("--resume", action="store_true", help="Go on with the run in --out, with its config.")
-    command_line.add_argument("--dry-run", action="store_true", help="Print what would be run, and stop.")
-    arguments = config.parse(command_line, argv)
-    run = RunFolder(Path(arguments.out))
-    if arguments.resume:
+    if "--resume" in argv:    # the run says which family's keys may follow
+        run = RunFolder(Path((config.values_of("--out", argv) or [_default_run(argv)])[-1]))
         if not run.config.exists():
             raise UserError(f"--resume: {run.path} holds no run (config.yaml is missing)")
-        saved = config.parse(command_line, ["--config", str(run.config)])
-        arguments = config.parse(command_line, ["--config", str(run.config), *argv])
-        _check_same(_config(saved), _config(arguments), run)
-    return arguments, run, _config(arguments)
+        saved = ["--config", str(run.config)]
+        arguments = _arguments([*saved, *argv])
+        _check_same(config.load(saved), config.resolved(arguments), run)
+    else:
+        arguments = _arguments(argv)
+        run = RunFolder(Path(arguments.out))
+    return arguments, run, config.resolved(arguments)
+
+
+def _arguments(argv: list[str]) -> Namespace:
+    command_line = config.parser("musegan train", family=config.find_family(argv))
+    command_line.add_argument("--out", type=str, default=_default_run(argv), help="Folder of the run.")
+    command_line.add_argument("--resume", action="store_true", help="Go on with the run in --out, with its config.")
+    command_line.add_argument("--dry-run", action="store_true", help="Print what would be run, and stop.")
+    return config.parse(command_line, argv)
+
+
+def _default_run(argv: list[str]) -> str:
+    return config.FAMILIES[config.find_family(argv)].default_run
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _config(arguments) -> Config:
-    return Config(data=arguments.data, model=arguments.model, train=arguments.train)
-
-
-def _check_same(saved: Config, asked: Config, run: RunFolder) -> None:
-    before, now = config.keys(saved), config.keys(asked)
+def _check_same(saved: AnyConfig, asked: AnyConfig, run: RunFolder) -> None:
+    before, now = ({"family": each.family, **config.keys(each)} for each in (saved, asked))
     for key in before:
         if before[key] != now[key] and key not in _FREE_ON_RESUME:
             raise UserError(f"--resume: {key} is {before[key]!r} in {run.path}, and cannot become {now[key]!r}")
@@ -146,13 +160,14 @@ class _Bar(Progress):
     def __exit__(self, *_exception) -> None:
         self._bar.stop()
 
-    def start(self, done: int, total: int) -> None:
+    def start(self, done: int, total: int, shown: Mapping[str, str]) -> None:
+        self._shown = shown
         self._task = self._bar.add_task("training", total=total, completed=done, numbers="")
 
     def advance(self, step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():    # smoothed, to be readable
             self._numbers[name] = 0.95 * self._numbers.get(name, value) + 0.05 * value
-        text = "  ".join(f"{name[0].upper()} {self._numbers[name]:.3f}" for name in ("discriminator", "generator"))
+        text = "  ".join(f"{label} {self._numbers[name]:.3f}" for label, name in self._shown.items())
         speed = 1 / self._numbers["seconds"]
         self._bar.update(self._task, completed=step, numbers=f"{text}  {speed:.1f} steps/s")
 

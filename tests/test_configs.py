@@ -1,12 +1,13 @@
 """Every config that comes with the package loads, builds and makes a step."""
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 import torch
 
 from musegan import config, resources
-from musegan.config import KIND_KEYS, Config, ModelConfig
+from musegan.config import KIND_KEYS, Config, DataConfig, ModelConfig, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
@@ -20,9 +21,7 @@ from tests.models.test_layout import SPEC
 
 
 def load(*argv):
-    command_line = config.parser("test", "")
-    arguments = config.parse(command_line, [str(word) for word in argv])
-    return Config(arguments.data, arguments.model, arguments.train)
+    return config.load([str(word) for word in argv])
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +128,51 @@ def test_a_key_that_means_nothing_to_a_kind_is_a_mistake():
                            match=f"model.discriminator_width must be a multiple of 32 for model.kind {kind}: got 100"):
             load(f"--model.kind={kind}", "--model.discriminator_width=100")
     assert load("--model.kind=musegan", "--model.latent_size=32").model == ModelConfig("musegan", latent_size=32)
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherConfig:
+    """A family with keys of its own."""
+
+    family: ClassVar[str] = "other"
+    description: ClassVar[str] = "Trains another model."
+    default_run: ClassVar[str] = "runs/other"
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: dict = dataclasses.field(default_factory=dict)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+@pytest.fixture
+def other(monkeypatch, tmp_path):
+    """A family beside those of the package, and a file that states it."""
+    monkeypatch.setitem(config.FAMILIES, "other", OtherConfig)
+    (tmp_path / "other.yaml").write_text("family: other\nmodel: {size: 3}\ntrain: {steps: 7}\n")
+    return tmp_path / "other.yaml"
+
+
+def test_a_family_is_found_on_the_command_line_and_in_files(other):
+    assert config.find_family(["--train.steps", "5"]) == "gan"
+    assert config.find_family(["--config", str(other)]) == config.find_family([f"--config={other}"]) == "other"
+    assert config.find_family(["--config", str(other), "--config", "band"]) == "other"    # band states none
+    assert config.find_family(["--family=gan", "--config", str(other)]) == "gan"
+    settings = config.load(["--config", str(other), "--train.steps=9"])
+    assert (type(settings), settings.model, settings.train.steps) == (OtherConfig, {"size": 3}, 9)
+
+
+def test_a_resolved_config_states_its_family(other, tmp_path):
+    settings = config.load(["--config", str(other)])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(settings))
+    assert (tmp_path / "config.yaml").read_text().startswith("family: other\n")
+    assert config.load(["--config", str(tmp_path / "config.yaml")]) == settings
+    assert config.to_yaml(Config()).startswith("family: gan\n")
+
+
+@pytest.mark.parametrize("content, message", [
+    ("family: othr", "no family of models 'othr': there are gan, .*other; did you mean 'other'?"),
+    ("family: 3", "no family of models 3: there are gan"),
+    ("family: other\ntrain: {stepz: 3}", "did you mean train.steps?"),
+])
+def test_an_unknown_family_or_key_of_one_is_told_in_one_line(content, message, other, tmp_path):
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(UserError, match=message):
+        config.load(["--config", str(tmp_path / "mine.yaml")])

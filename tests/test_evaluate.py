@@ -10,7 +10,7 @@ import torch
 from musegan import cli, evaluate, resources
 from musegan.config import to_yaml
 from musegan.export import write_midi
-from musegan.models import Facts, Layout, save_generator
+from musegan.models import Facts, Layout, save_model
 from musegan.roll import RollSpec, Track
 from tests.evaluation.music import scales
 from tests.models.test_compact import pair
@@ -92,7 +92,7 @@ def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, cap
     with torch.no_grad():
         for skip in generator.encoder.skips:
             skip.weight *= 8    # listens, though untrained
-    save_generator(generator, tmp_path / "model")
+    save_model(generator, tmp_path / "model")
     options = ("--real", songs_folder, "--generated", tmp_path / "model", "--n", 20, "--max-phrases", 60,
                "--condition", "bass")
     assert call(*options, "--out", tmp_path / "a") == 0

@@ -17,7 +17,7 @@ import torch
 
 import musegan.requests
 from musegan import cli, ops
-from musegan.models import load_generator, save_generator
+from musegan.models import load_generator, save_model
 from musegan.sampling import sample
 from musegan.training.gan import train
 from musegan.training.run_folder import RunFolder
@@ -81,7 +81,7 @@ def test_same_seed_same_bytes_on_either_backend(run, tmp_path):
 
 def test_newest_snapshot_and_model_folders_can_be_named(run, tmp_path):
     assert generate("--model", run.newest, "--n", 1, "--out", tmp_path / "a") == 0
-    save_generator(load_generator(run.newest), tmp_path / "model")
+    save_model(load_generator(run.newest), tmp_path / "model")
     assert generate("--model", tmp_path / "model", "--n", 1, "--out", tmp_path / "b") == 0
     assert (tmp_path / "a" / "sample-000.mid").read_bytes() == (tmp_path / "b" / "sample-000.mid").read_bytes()
 
@@ -107,7 +107,7 @@ def test_a_long_series_is_made_in_parts(run, tmp_path, monkeypatch):
 
 def damaged(tmp_path, run, name, change):
     folder = tmp_path / "model"
-    save_generator(load_generator(run.best), folder)
+    save_model(load_generator(run.best), folder)
     (folder / name).write_bytes(change((folder / name).read_bytes()))
     return folder
 

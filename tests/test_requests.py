@@ -13,7 +13,7 @@ from musegan.data.piece import read_pieces
 from musegan.data.sources import Source
 from musegan.export import write_midi
 from musegan.keys import pitch_class_weights
-from musegan.models import Facts, Layout, load_generator, save_generator
+from musegan.models import Facts, Layout, load_generator, save_model
 from musegan.models.generator import THRESHOLDS
 from musegan.requests import Request, make
 from musegan.roll import PRESETS, RollSpec
@@ -38,14 +38,14 @@ def untrained(**settings):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    save_generator(untrained(), folder)
+    save_model(untrained(), folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def player(tmp_path_factory):
     folder = tmp_path_factory.mktemp("player")
-    save_generator(untrained(accompaniment=True), folder)
+    save_model(untrained(accompaniment=True), folder)
     return folder
 
 
@@ -258,7 +258,7 @@ def test_models_by_name(model, tmp_path, monkeypatch, capsys, no_pictures):
     assert resources.model_names() == []    # no such folder
     assert generate("--model", "small", "--out", tmp_path / "out") == 1
     assert capsys.readouterr().err.rstrip().endswith("--model: no folder small")
-    save_generator(load_generator(model), tmp_path / "models" / "small")
+    save_model(load_generator(model), tmp_path / "models" / "small")
     (tmp_path / "models" / "README.md").write_text("no model")
     assert resources.model_names() == ["small"] and resources.model_path("small") == tmp_path / "models" / "small"
     assert generate("--model", "small", "--n", 1, "--out", tmp_path / "out") == 0

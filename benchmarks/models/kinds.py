@@ -18,7 +18,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ class Clock(Progress):
         self.wall: list[float] = []
         """The same on the clock."""
 
-    def start(self, done: int, total: int) -> None:
+    def start(self, done: int, total: int, shown: Mapping[str, str]) -> None:
         self._mark()
 
     def advance(self, step: int, numbers: dict[str, float]) -> None:
@@ -77,8 +77,7 @@ class Clock(Progress):
 
 def load(name: str) -> Config:
     """One of the package's configs."""
-    arguments = config.parse(config.parser("benchmark", ""), ["--config", name])
-    return Config(arguments.data, arguments.model, arguments.train)
+    return config.load(["--config", name])
 
 
 def prepare_songs(folder: Path, preset: Preset, n_songs: int | None = None) -> PackedDataset:

@@ -44,8 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     run = RunFolder(arguments.run)
-    parsed = config.parse(config.parser("quality", ""), ["--config", str(run.config)])
-    settings = Config(data=parsed.data, model=parsed.model, train=parsed.train)
+    settings = config.load(["--config", str(run.config)])
     dataset = PackedDataset.open(Path(settings.data.dataset) if Path(settings.data.dataset).exists() else run.data)
     parts = split(settings.data, dataset)._asdict()
     if parts[arguments.split] is None:

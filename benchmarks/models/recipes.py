@@ -14,6 +14,8 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -137,7 +139,7 @@ class _Clock(gan.Progress):
     def __init__(self, seconds: float):
         self._seconds, self.steps = seconds, 0
 
-    def start(self, done: int, total: int) -> None:
+    def start(self, done: int, total: int, shown: Mapping[str, str]) -> None:
         self._started = time.process_time()
 
     def advance(self, step: int, numbers: dict[str, float]) -> None:

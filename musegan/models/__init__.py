@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from musegan.config import ModelConfig
 from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
-from musegan.models.folder import load_generator, save_generator
+from musegan.models.folder import load_generator, load_model, save_model
 from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
 from musegan.models.musegan import MuseganDiscriminator, MuseganGenerator
@@ -19,7 +19,7 @@ from musegan.roll import RollSpec
 __all__ = [
     "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
     "Given", "Layout", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator", "MuseganV3Generator",
-    "RollLogits", "build", "load_generator", "save_generator",
+    "RollLogits", "build", "load_generator", "load_model", "save_model",
 ]    # fmt: skip
 
 

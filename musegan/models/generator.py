@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -76,6 +76,7 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         accompaniment: it takes given tracks.
     """
 
+    family: ClassVar[str] = "gan"
     kind: ClassVar[str]
     """Its name in a config and in a model folder."""
 
@@ -103,6 +104,17 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         self.register_buffer("given_thresholds", torch.full((n_tracks + 1, 2, n_tracks), 0.5) if accompaniment else None)
         """[K + 1, 2, K] row k: the same to track k alone; the last row, of each track: to all the others. None where it takes
         none."""
+
+    @classmethod
+    def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """What `__init__` takes, of what `config.json` holds."""
+        return {**settings, "layout": Layout(**settings["layout"]), "facts": Facts(**settings["facts"])}
+
+    def check_weights(self) -> None:
+        """Raises ValueError for thresholds or a slope that no training gives."""
+        thresholds = [value for name, value in self.named_buffers() if name in THRESHOLDS]
+        if not all(((value > 0) & (value < 1)).all() for value in thresholds) or not self.slope > 0:
+            raise ValueError("thresholds must lie between 0 and 1, and the slope above 0")
 
     @property
     def spec(self) -> RollSpec:

@@ -15,15 +15,16 @@ from musegan.config import Config, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.loader import Batches, Loader
 from musegan.data.phrases import Augmentation, Phrases
-from musegan.errors import UserError, one_line
+from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.models import Facts, build
 from musegan.models.batch import n_processes, rank
-from musegan.models.generator import THRESHOLDS
 from musegan.seeding import derived_seed
 from musegan.training import processes
 from musegan.training.augmentation import ADAPT_EVERY, Strength, view
-from musegan.training.record import Progress, Record
+from musegan.training.log import Progress
+from musegan.training.loops import check_finite, device_of, halved, restore, save, update_average
+from musegan.training.record import Record
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
 from musegan.training.updates import Pair, deal
@@ -60,7 +61,7 @@ def train(
     _check_parts(settings)
     with processes.together():
         # Data
-        device = _device(settings.device)
+        device = device_of(settings.device)
         training, held_out, _ = split(config.data, dataset)
         fingerprint = training.fingerprint()
         if main:
@@ -81,12 +82,13 @@ def train(
         for network in networks.values():
             network.to(device)
         pair = Pair(generator, discriminator, settings)
+        state = {**networks, **{f"{name} optimizer": each for name, each in pair.optimizers.items()}}
         strength = Strength(settings.augment_probability, settings.augment_target)
 
         # Resume
         step, best = 0, float("inf")
         if resume and run.checkpoint.exists():
-            step, best, strength.probability = _restore(run, networks, pair.optimizers, fingerprint)
+            step, best, strength.probability = restore(run, state, fingerprint, "step", "best", "augment_probability")
             progress.say(f"resumed after step {step}")
     processes.check_same(fingerprint, "data set")
     processes.check_same(step, "checkpoint")
@@ -104,7 +106,7 @@ def train(
         with processes.together():
             record = stack.enter_context(Record(run, validation, settings, progress, step, best)) if main else None
             stack.enter_context(loader)
-        progress.start(step, settings.steps)
+        progress.start(step, settings.steps, {"D": "discriminator", "G": "generator"})
         first_step, stopping = step, False
         while step < settings.steps and not stopping:
             # Schedules
@@ -116,7 +118,7 @@ def train(
                         record.best = float("inf")    # of another output
             started = time.perf_counter()
             for optimizer in pair.optimizers.values():
-                optimizer.param_groups[0]["lr"] = _learning_rate(settings, step)
+                optimizer.param_groups[0]["lr"] = halved(settings.learning_rate, settings.learning_rate_halving, step)
             generator.slope.fill_(_slope(settings, first_slope, step * updates * settings.batch_size // len(training)))
             numbers = {}
 
@@ -132,7 +134,7 @@ def train(
             # Generator
             numbers |= pair.update_generator(parts, seen)
             step += 1
-            _update_average(average, generator, min(settings.ema_decay, (1 + step) / (10 + step)))
+            update_average(average, generator, settings.ema_decay, step)
 
             # Adapt the augmentation
             if settings.augment_target and step % ADAPT_EVERY == 0:
@@ -149,16 +151,16 @@ def train(
             last, stopping = step == settings.steps, processes.any_requested(stop_requested())
             compares = last or step % settings.validate_every == 0
             keeps = last or stopping or step % settings.checkpoint_every == 0
-            _check_finite(step, numbers, networks if compares or keeps else {}, settings.learning_rate)
+            check_finite(step, numbers, networks if compares or keeps else {}, settings.learning_rate)
             numbers["seconds"] = time.perf_counter() - started
 
             # Compare with held-out pieces, log and keep
             with processes.together():
                 if record:
-                    record.log(step, numbers, record.compare(average, step) if compares else None)
+                    record.log(step, numbers, *(record.compare(average, step)[:2] if compares else ()))
                     if keeps:
                         facts = {"step": step, "best": record.best, "augment_probability": strength.probability}
-                        _save(run, networks, pair.optimizers, data=fingerprint, **facts)
+                        save(run, state, data=fingerprint, **facts)
     return step >= settings.steps
 
 
@@ -169,20 +171,6 @@ def _check_parts(settings: TrainConfig) -> None:
         raise processes.told_once(UserError(
             f"train.batch_size, of all processes together, must be divisible by {several}: got {settings.batch_size}"
         ))
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"train.device must be auto, cpu or cuda: got {name!r}")
-    if name.startswith("cuda") and n_processes() > 1:
-        name = f"cuda:{torch.cuda.current_device()}"    # each process has its own
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:
-        raise UserError(f"train.device: cannot use {name!r}: {one_line(err)}") from err
-    return torch.device(name)
 
 
 def _facts(training: Phrases) -> Facts:
@@ -203,11 +191,6 @@ def _enter_stage(networks: dict[str, nn.Module], stage: str) -> None:
     networks["average"].requires_grad_(False)
 
 
-def _learning_rate(settings: TrainConfig, step: int) -> float:
-    halving = settings.learning_rate_halving
-    return settings.learning_rate * (0.5 ** (step / halving) if halving else 1.0)
-
-
 def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
     if settings.slope_growth == 1:
         return first
@@ -215,46 +198,3 @@ def _slope(settings: TrainConfig, first: float, epoch: int) -> float:
     if epoch * math.log(settings.slope_growth) > math.log(last / first):    # the power itself may be no float any more
         return last
     return min(first * settings.slope_growth**epoch, last)
-
-
-def _check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Module], learning_rate: float) -> None:
-    weights = (value for network in networks.values() for value in network.state_dict().values())
-    if all(map(math.isfinite, numbers.values())) and all(torch.isfinite(value).all() for value in weights):
-        return
-    raise processes.told_once(UserError(
-        f"step {step}: a loss or a weight is not a number any more ({numbers}); what was saved before is kept. "
-        f"Try a lower train.learning_rate than {learning_rate:g}"
-    ))
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Moves an average, batch-norm statistics included, towards a network; its thresholds are its own."""
-    for (name, old), new in zip(average.state_dict().items(), network.state_dict().values()):
-        if name in THRESHOLDS:
-            continue
-        if old.is_floating_point() and name != "slope":
-            old.lerp_(new, 1 - decay)
-        else:
-            old.copy_(new)
-
-
-def _save(run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, **facts) -> None:
-    parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
-    run.save_checkpoint({**facts, **{name: part.state_dict() for name, part in parts.items()}})
-
-
-def _restore(
-    run: RunFolder, networks: dict[str, nn.Module], optimizers: dict, fingerprint: str
-) -> tuple[int, float, float]:
-    """Loads what `_save` wrote; returns step, best distance so far and probability of augmentation."""
-    state = run.load_checkpoint()
-    parts = {**networks, **{f"{name} optimizer": optimizer for name, optimizer in optimizers.items()}}
-    try:
-        if state["data"] != fingerprint:
-            raise UserError("its data set has changed since")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        return state["step"], state["best"], state["augment_probability"]
-    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as err:
-        raise UserError(f"{run.checkpoint} does not fit this run: {one_line(err)}") from err

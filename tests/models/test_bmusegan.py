@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from musegan.models import BMuseganDiscriminator, BMuseganGenerator, Layout, load_generator, save_generator
+from musegan.models import BMuseganDiscriminator, BMuseganGenerator, Layout, load_generator, save_model
 from musegan.models.bmusegan import Refiner
 from musegan.roll import RollSpec
 from tests.models.naive_bmusegan import NaiveBDiscriminator, NaiveBody, NaiveRefiner, body_tensors, refiner_tensors
@@ -174,7 +174,7 @@ def test_model_folder_gives_model_and_stage_back(stage, tmp_path):
     made = generator(binary="stochastic")
     made.enter(stage)
     made.slope.fill_(1.21)
-    save_generator(made.eval(), tmp_path / "model")
+    save_model(made.eval(), tmp_path / "model")
     loaded = load_generator(tmp_path / "model")
     assert isinstance(loaded, BMuseganGenerator) and (loaded.binary, loaded.layout) == ("stochastic", made.layout)
     assert torch.equal(loaded.probabilities(latents()), made.probabilities(latents()))

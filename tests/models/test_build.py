@@ -5,7 +5,7 @@ import torch
 
 from musegan.config import ModelConfig
 from musegan.losses import discriminator_loss, gradient_penalty
-from musegan.models import build, load_generator, save_generator
+from musegan.models import build, load_generator, save_model
 from musegan.roll import RollSpec, Track
 
 SPEC = RollSpec((Track("drums", is_drum=True), Track("piano")), n_pitches=24)
@@ -25,7 +25,7 @@ def test_pair_trains_and_comes_back(kind, spectral_norm, tmp_path):
     for network in (generator, discriminator):
         stuck = [name for name, parameter in network.named_parameters() if parameter.grad is None]
         assert not stuck
-    save_generator(generator.eval(), tmp_path / "model")
+    save_model(generator.eval(), tmp_path / "model")
     loaded = load_generator(tmp_path / "model")
     assert loaded.kind == kind and torch.equal(loaded(latents).frame, generator(latents).frame)
 

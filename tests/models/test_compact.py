@@ -9,7 +9,7 @@ import torch
 
 from musegan.errors import UserError
 from musegan.losses import generator_loss
-from musegan.models import CompactDiscriminator, CompactGenerator, Facts, Given, Layout, load_generator, save_generator
+from musegan.models import CompactDiscriminator, CompactGenerator, Facts, Given, Layout, load_generator, save_model
 from musegan.models.compact import gated
 from musegan.roll import Roll, RollSpec, Track
 from tests.models.test_layout import LAYOUT, SPEC, random_roll
@@ -112,13 +112,13 @@ def test_nothing_given_may_be_left_out():
 def test_thresholds_to_given_tracks_are_kept_with_the_model(tmp_path):
     generator, _ = pair(accompaniment=True)
     generator.given_thresholds.copy_(torch.rand(4, 2, 3))
-    save_generator(generator, tmp_path)
+    save_model(generator, tmp_path)
     loaded, tracks = load_generator(tmp_path), torch.tensor([[True, False, True], [False, False, False]])
     assert torch.equal(loaded.thresholds_for(tracks), generator.thresholds_for(tracks))
     assert torch.allclose(loaded.thresholds_for(tracks[:1, [0, 1, 1]]), generator.given_thresholds[:1].double())
     assert torch.equal(loaded.thresholds_for(None), generator.thresholds.double())
     generator.given_thresholds[1, 0, 2] = 1.0
-    save_generator(generator, tmp_path)
+    save_model(generator, tmp_path)
     with pytest.raises(UserError, match="thresholds must lie between 0 and 1"):
         load_generator(tmp_path)
     alone, _ = pair()
@@ -219,14 +219,14 @@ def test_a_pair_learns_in_any_metre(metre, steps_per_beat, steps_per_bar, tmp_pa
 
     # A bar is beats_per_bar beats: seen rotated is the same as rotated bars.
     assert torch.allclose(discriminator(features, rotation=1), discriminator(features.roll(1, dims=1)), atol=1e-5)
-    save_generator(generator.eval(), tmp_path / "model")
+    save_model(generator.eval(), tmp_path / "model")
     loaded, z = load_generator(tmp_path / "model"), latents(generator)
     assert loaded.spec == spec and torch.equal(loaded(z).frame, generator(z).frame)
 
 
 def test_model_folder_from_before_beat_unit(tmp_path):
     generator, _ = pair()
-    save_generator(generator, tmp_path / "model")
+    save_model(generator, tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     settings = json.loads(config.read_text())
     del settings["layout"]["spec"]["beat_unit"]
@@ -237,7 +237,7 @@ def test_model_folder_from_before_beat_unit(tmp_path):
 def test_model_folder_gives_the_model_back(tmp_path):
     generator, _ = pair()
     generator.eval()
-    save_generator(generator, tmp_path / "model")
+    save_model(generator, tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
     loaded = load_generator(tmp_path / "model")
     assert loaded.spec == SPEC and loaded.layout == LAYOUT and loaded.facts == FACTS

@@ -14,7 +14,7 @@ from musegan.models import (
     MuseganDiscriminator,
     MuseganGenerator,
     load_generator,
-    save_generator,
+    save_model,
 )
 from musegan.models.windows import n_windows, step_factors, windows
 from musegan.roll import Roll, RollSpec, Track
@@ -366,7 +366,7 @@ def test_output_starts_at_the_density_of_the_data(variant):
 def test_model_folder_gives_the_model_back(tmp_path):
     generator, _ = pair(variant="jamming", accompaniment=True)
     generator.float()
-    save_generator(generator, tmp_path / "model")
+    save_model(generator, tmp_path / "model")
     loaded = load_generator(tmp_path / "model")
     assert isinstance(loaded, MuseganGenerator) and (loaded.variant, loaded.accompanies) == ("jamming", True)
     assert loaded.layout == LAYOUT and loaded.facts == FACTS

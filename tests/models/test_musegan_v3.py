@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musegan.models import Layout, load_generator, save_generator
+from musegan.models import Layout, load_generator, save_model
 from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.roll import PRESETS, RollSpec, Track
 from tests.models.naive_v3 import (
@@ -243,7 +243,7 @@ def test_no_sample_sees_another():
 
 def test_model_folder_gives_the_model_back(tmp_path):
     fast, _ = generators(*CASES["7/8, 88 keys"])
-    save_generator(fast.eval(), tmp_path / "model")
+    save_model(fast.eval(), tmp_path / "model")
     loaded, z = load_generator(tmp_path / "model"), torch.randn(2, 8)
     assert isinstance(loaded, MuseganV3Generator) and loaded.layout == fast.layout
     assert torch.equal(loaded(z).frame, fast(z).frame)

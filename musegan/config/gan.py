@@ -1,22 +1,21 @@
-"""What a training run is told: frozen dataclasses, and how a YAML file and a command line become one."""
+"""What a run of a generator/discriminator pair is told."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-import jsonargparse
-import yaml
-
-from musegan import resources
-from musegan.errors import UserError, one_line
-
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+from musegan.config.checks import (
+    check_decay,
+    check_held_out,
+    check_learning_rate,
+    check_least,
+    check_semitones,
+    check_share,
+)
+from musegan.errors import UserError
 
 Loss = Literal["relativistic", "wasserstein", "non-saturating", "classic", "hinge", "least-squares"]
 
@@ -44,15 +43,10 @@ class DataConfig:
     those of this share."""
 
     def __post_init__(self):
-        _check(self, "n_bars", at_least=1)
-        _check(self, "min_tracks", at_least=1)
-        _check_semitones(self, "transpose_semitones")
-        if not 0 <= self.track_dropout <= 1:
-            raise UserError(f"data.track_dropout must lie in [0, 1]: got {self.track_dropout}")
-        if not 0 < self.validation_share < 1:
-            raise UserError(f"data.validation_share must lie between 0 and 1: got {self.validation_share}")
-        if not 0 <= self.test_share < 1 - self.validation_share:
-            raise UserError(f"data.test_share must lie in [0, 1 - data.validation_share): got {self.test_share}")
+        check_least(self, 1, "n_bars", "min_tracks")
+        check_semitones(self, "transpose_semitones")
+        check_share(self, "track_dropout")
+        check_held_out(self)
 
 
 _ALL_KINDS = ("latent_size", "generator_width", "discriminator_width", "spectral_norm")
@@ -106,10 +100,8 @@ class ModelConfig:
     """Residual blocks of each track between generator and neurons of a `bmusegan`."""
 
     def __post_init__(self):
-        for name in ("latent_size", "generator_width", "track_width", "discriminator_width"):
-            _check(self, name, at_least=1)
-        _check(self, "n_blocks", at_least=0)
-        _check(self, "own_bar_share", at_least=0)
+        check_least(self, 1, "latent_size", "generator_width", "track_width", "discriminator_width")
+        check_least(self, 0, "n_blocks", "own_bar_share")
         for name in ("generator_width", "discriminator_width"):
             if self.kind in _WIDTHS_OF_32 and getattr(self, name) % 32:
                 raise UserError(
@@ -190,25 +182,17 @@ class TrainConfig:
     """Processes that make batches ahead of time; 0 makes them in the training process. The batches are the same."""
 
     def __post_init__(self):
-        _check(self, "batch_size", at_least=2)    # batch norm and the minibatch deviation need two
-        for name in ("steps", "accumulate", "discriminator_updates", "penalty_every", "validate_every", "validation_samples",
-                     "checkpoint_every", "slope_growth", "max_slope"):    # fmt: skip
-            _check(self, name, at_least=1)
-        _check_semitones(self, "transpose_range")
-        for name in ("penalty_weight", "workers", "learning_rate_halving", "augment_target",
-                     "refine_from"):    # fmt: skip
-            _check(self, name, at_least=0)
+        check_least(self, 2, "batch_size")    # batch norm and the minibatch deviation need two
+        check_least(self, 1, "steps", "accumulate", "discriminator_updates", "penalty_every", "validate_every",
+                    "validation_samples", "checkpoint_every", "slope_growth", "max_slope")    # fmt: skip
+        check_semitones(self, "transpose_range")
+        check_least(self, 0, "penalty_weight", "workers", "learning_rate_halving", "augment_target", "refine_from")
         if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
             raise UserError(f"train.accumulate must divide train.batch_size into parts of at least 2 phrases: got "
                             f"{self.accumulate} and {self.batch_size}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"train.learning_rate must be above 0, and finite: got {self.learning_rate}")
-        for name in ("ema_decay", "adam_beta1", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"train.{name} must lie in [0, 1): got {getattr(self, name)}")
-        for name in ("accompany_share", "augment_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"train.{name} must lie in [0, 1]: got {getattr(self, name)}")
+        check_learning_rate(self)
+        check_decay(self, "ema_decay", "adam_beta1", "adam_beta2")
+        check_share(self, "accompany_share", "augment_probability")
 
 
 TRAIN_KEYS: tuple[tuple[str, Callable[[ModelConfig, TrainConfig], bool], str], ...] = (
@@ -234,6 +218,10 @@ def _augments(train: TrainConfig) -> bool:
 class Config:
     """Everything that decides a run."""
 
+    family: ClassVar[str] = "gan"
+    description: ClassVar[str] = "Trains a generator/discriminator pair on a packed data set."
+    default_run: ClassVar[str] = "runs/band"
+
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -243,96 +231,3 @@ class Config:
         for name, means_something, where in TRAIN_KEYS:
             if getattr(self.train, name) != defaults[name] and not means_something(self.model, self.train):
                 raise UserError(f"train.{name} means nothing {where}: leave it out, or at {defaults[name]}")
-
-
-def _check(config, name: str, at_least: int) -> None:
-    if not at_least <= getattr(config, name) < float("inf"):    # nor is NaN
-        part = type(config).__name__.removesuffix("Config").lower()
-        raise UserError(f"{part}.{name} must be at least {at_least}: got {getattr(config, name)}")
-
-
-def _check_semitones(config, name: str) -> None:
-    _check(config, name, at_least=0)
-    if getattr(config, name) > 127:
-        part = type(config).__name__.removesuffix("Config").lower()
-        raise UserError(f"{part}.{name} must be at most 127, all of MIDI's pitches: got {getattr(config, name)}")
-
-
-def keys(config: type | Config = Config, prefix: str = "") -> dict[str, object]:
-    """Each key of a config by its dotted name, with its value (of the defaults, for a class)."""
-    if isinstance(config, type):
-        config = config()
-    result = {}
-    for part in dataclasses.fields(config):
-        value = getattr(config, part.name)
-        if dataclasses.is_dataclass(value):
-            result |= keys(value, f"{prefix}{part.name}.")
-        else:
-            result[prefix + part.name] = value
-    return result
-
-
-def parser(prog: str, description: str) -> jsonargparse.ArgumentParser:
-    """A command line that takes every key of `Config` as an option, and whole files with `--config`."""
-    result = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
-    result.add_argument("--config", action="config", help="YAML file, or the name of one of the package's configs.")
-    result.add_class_arguments(Config, None)
-    return result
-
-
-def parse(command_line: jsonargparse.ArgumentParser, argv: list[str]) -> jsonargparse.Namespace:
-    """Parses arguments; the fields `data`, `model` and `train` come back as dataclasses.
-
-    Raises:
-        UserError: an unknown key (the nearest one is named), a value of the wrong type or out of range, or a
-            config file that cannot be read.
-    """
-    try:
-        return command_line.instantiate(command_line.parse_args(_with_config_paths(argv)))
-    except (jsonargparse.ArgumentError, ValueError, TypeError) as err:
-        if isinstance(err, UserError):
-            raise
-        raise UserError(_plain(one_line(err)) + _nearest_key(str(err))) from err
-
-
-def to_yaml(config: Config) -> str:
-    """The whole config as a file that `--config` reads."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
-
-
-def _with_config_paths(argv: list[str]) -> list[str]:
-    """Config files first, so that options win over them wherever they stand; names of the package's configs as paths."""
-    files, options = [], []
-    for i, word in enumerate(argv):
-        if i and argv[i - 1] == "--config":
-            files.append(word)
-        elif word.startswith("--config="):
-            files.append(word.removeprefix("--config="))
-        elif word != "--config" or i + 1 == len(argv):
-            options.append(word)
-    paths = (file if Path(file).is_file() else resources.config_path(file) for file in files)
-    return [*(f"--config={path}" for path in paths), *options]
-
-
-def _plain(message: str) -> str:
-    """The parser's message about a value of the wrong type, without Python's names of types."""
-    expected = r"(?:<class '(\w+)'>|typing\.Literal\[(.*)\])"
-    found = re.fullmatch(rf'Parser key "([\w.]+)": Expected a {expected}\. Got value: (.*)', message)
-    if not found:
-        return message
-    key, kind, choices, value = found.groups()
-    rules = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word",
-             "list": f"a list, such as [{value}]"}    # fmt: skip
-    rule = rules.get(kind, kind) if kind else "one of " + choices.replace("'", "")
-    return f"{key} must be {rule}: got {value}"
-
-
-def _nearest_key(message: str) -> str:
-    """`; did you mean X?` for a message about an unknown key."""
-    found = re.search(r"unrecognized arguments: --([\w.]+)|Group '([\w.]+)' does not accept option '([\w.]+)'"
-                      r"|does not accept option '([\w.]+)'", message)
-    if not found:
-        return ""
-    unknown = found[1] or (f"{found[2]}.{found[3]}" if found[2] else found[4])
-    nearest = difflib.get_close_matches(unknown, keys(), n=1, cutoff=0.4)
-    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -1,0 +1,21 @@
+"""What a training run is told: a frozen dataclass for each family of models, and how files and a command line become one."""
+
+from musegan.config.gan import KIND_KEYS, TRAIN_KEYS, Config, DataConfig, Loss, ModelConfig, TrainConfig
+from musegan.config.parsing import (
+    DEFAULT_FAMILY,
+    FAMILIES,
+    AnyConfig,
+    find_family,
+    keys,
+    load,
+    parse,
+    parser,
+    resolved,
+    to_yaml,
+    values_of,
+)
+
+__all__ = [
+    "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig", "Loss", "ModelConfig",
+    "TrainConfig", "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml", "values_of",
+]    # fmt: skip
