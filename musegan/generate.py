@@ -21,7 +21,7 @@ from musegan.errors import UserError
 from musegan.export import check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
 from musegan.keys import Key
-from musegan.models import Generator, load_generator
+from musegan.models import Generator, load_encoder, load_generator
 from musegan.requests import DEFAULT_N, Made, Request, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
@@ -38,17 +38,19 @@ def main(argv: list[str] | None = None) -> int:
     request = _request(arguments)
     folder = _model_folder(arguments.model)
     model = load_generator(folder)
+    encoder = None if request.phrase is None else load_encoder(folder, model)
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     errors = Console(stderr=True)
-    music = make(model, request, lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True))
+    music = make(model, request, lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True), encoder)
     first = next(music)    # what cannot be made is said before a folder is
     out = _output_folder(arguments.out, arguments.overwrite)
 
     table = Table("phrase", *(escape(track.name) for track in model.spec.tracks), title="notes")
     shown: list[Roll] = []
     made: list[dict[str, Any]] = []
-    n_shown = _N_SHOWN if request.interpolate is None else _N_STEPS_SHOWN
+    is_grid = request.interpolate is not None or request.phrase is not None and len(request.phrase) == 2
+    n_shown = _N_STEPS_SHOWN if is_grid else _N_SHOWN
     for each in track(_chain(first, music), "generating", count(request), console=errors, transient=True):
         name = f"sample-{len(made):03d}"
         tempo = tempo_bpm if each.tempo_bpm is None or arguments.tempo is not None else each.tempo_bpm
@@ -57,13 +59,14 @@ def main(argv: list[str] | None = None) -> int:
         if len(made) <= n_shown:
             shown.append(each.roll)
             table.add_row(name, *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
-    _draw(out / "samples.png", shown, made, model, is_grid=request.interpolate is not None)
+    _draw(out / "samples.png", shown, made, model, is_grid=is_grid)
     with atomic_write(out / "request.json") as temporary:
         temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
     Console().print(table)
     bars = sorted({each["bars"] for each in made})
     length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
-    speed = "the file's tempo" if request.accompany is not None and arguments.tempo is None else f"{tempo_bpm:g} bpm"
+    made_of_files = request.accompany is not None or request.phrase is not None
+    speed = "the file's tempo" if made_of_files and arguments.tempo is None else f"{tempo_bpm:g} bpm"
     print(f"{len(made)} {'phrase' if len(made) == 1 else 'phrases'} of {length} at {speed} in {out}")
     return 0
 
@@ -94,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     given.add_argument("--given", type=_names, metavar="TRACK,...",
                        help="tracks of the file that are kept (default: all that sound)")
     given.add_argument("--as", dest="as_track", metavar="TRACK", help="take all notes of the file for this track's")
+
+    phrase = parser.add_argument_group("a phrase of your own", "for models with an encoder: of musegan train --family vae")
+    phrase.add_argument("--phrase", type=Path, nargs="+", metavar="FILE",
+                        help="MIDI or .npz file to change by --vary and --reroll, or two to make --n steps between")
+    phrase.add_argument("--more", nargs="+", default=[], metavar="ATTRIBUTE=AMOUNT",
+                        help="density, register or range: 1 from what has little to what has much, below 0 for less")
 
     key = parser.add_argument_group("key")
     key.add_argument("--key", metavar="KEY",
@@ -141,7 +150,16 @@ def _request(arguments: argparse.Namespace) -> Request:
     )    # fmt: skip
     own = {name: getattr(arguments, name) for name in same}
     key = None if arguments.key is None else Key.parse(arguments.key)
-    return Request(**own, key=key, only_scale=arguments.in_scale, decoding=decoding)
+    phrase = None if arguments.phrase is None else tuple(arguments.phrase)
+    return Request(**own, phrase=phrase, more=_amounts(arguments.more), key=key, only_scale=arguments.in_scale, decoding=decoding)
+
+
+def _amounts(words: list[str]) -> dict[str, float]:
+    """Reads `density=1 register=-0.5`."""
+    found = [re.fullmatch(r"(\w+)=([+-]?(?:\d+\.?\d*|\.\d+))", word) for word in words]
+    if not all(found) or len({each[1] for each in found}) < len(found):
+        raise UserError(f"--more must be ATTRIBUTE=AMOUNT, each once: got {' '.join(words)}")
+    return {each[1]: float(each[2]) for each in found}
 
 
 def _max_pitches(words: list[str]) -> int | dict[str, int] | None:
@@ -180,7 +198,7 @@ def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Gene
 def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made: list[dict[str, Any]]) -> dict[str, Any]:
     """What made the files: enough to make them again."""
     options = {name: value for name, value in vars(arguments).items() if name not in ("model", "out", "overwrite")}
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    options = json.loads(json.dumps(options, default=str))    # paths as text
     return {
         "musegan": __version__,
         "model": str(folder),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key
 from musegan.latents import draw, interpolate, piece, reroll, truncate, vary
-from musegan.models import Generator
+from musegan.models import Generator, PhraseEncoder
 from musegan.models.generator import MAX_BARS
+from musegan.reconstruction import Autoencoder, strung
 from musegan.roll import Roll
 from musegan.sampling import exact, in_key, render
 from musegan.seeding import derived_seed
@@ -61,6 +62,10 @@ class Request:
     """Tracks of the file that are kept; by default all that sound."""
     as_track: str | None = None
     """The track that all notes of the file are for."""
+    phrase: tuple[Path, ...] | None = None
+    """File whose latents stand in the place of the sample's; of two files, the ends of an interpolation."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """How much more the phrase shall have of attributes, see `musegan.reconstruction.Autoencoder.more`."""
     key: Key | None = None
     only_scale: bool = False
     """See `musegan.sampling.in_key`."""
@@ -87,9 +92,30 @@ class Request:
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         if self.given is not None and not self.given:
             raise UserError("--given names no track; leave it out to keep all that sound")
+        if self.phrase is not None:
+            self._check_phrase()
+        elif self.more:
+            raise UserError("--more changes a phrase: it needs --phrase")
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
                 raise UserError(f"{option} says what a file's tracks are: it needs --accompany")
+
+
+    def _check_phrase(self) -> None:
+        for name in ("accompany", "bars", "form", "interpolate", "key"):
+            if getattr(self, name) is not None:
+                raise UserError(f"--{name} does not go with --phrase: " + (
+                    "a second file is what it interpolates to" if name == "interpolate" else
+                    "the file says key and length" if name != "accompany" else "they are two ways to use a file"))
+        if len(self.phrase) > 2:
+            raise UserError(f"--phrase takes one file, or two to interpolate between: got {len(self.phrase)}")
+        changed = [name for name in ("reroll", "vary") if getattr(self, name) is not None]
+        if len(self.phrase) == 2 and changed:
+            raise UserError(f"--{changed[0]} changes one phrase: --phrase has two files")
+        if len(self.phrase) == 2 and self.n == 1:
+            raise UserError("--phrase with two files needs --n of 2 at least: both ends")
+        if len(self.phrase) == 1 and not changed and (self.n or 1) > 1:
+            raise UserError("--n: one phrase alone is made once; --vary or --reroll makes versions of it")
 
 
 class Made(NamedTuple):
@@ -105,14 +131,17 @@ class Made(NamedTuple):
 
 def count(request: Request) -> int | None:
     """How many results there will be; None where files must be read to know."""
+    if request.phrase is not None and len(request.phrase) == 1 and request.vary is None and request.reroll is None:
+        return 1
     return (request.n or DEFAULT_N) if request.accompany is None else None
 
 
-def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]:
+def make(model: Generator, request: Request, say: Say = print, encoder: PhraseEncoder | None = None) -> Iterator[Made]:
     """The music.
 
     Args:
         model: a trained generator.
+        encoder: trained with it, where the request has a phrase.
         say: told what became of the tracks of a file, and of files that are left out.
     Raises:
         UserError: the model cannot do what is asked, or a file cannot be used.
@@ -121,6 +150,8 @@ def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]
     model = exact(model)
     if request.accompany is not None:
         yield from _accompaniments(model, request, say)
+    elif request.phrase is not None:
+        yield from _phrases(Autoencoder(model, encoder), request)
     elif request.interpolate is not None:
         yield from _interpolated(model, request)
     else:
@@ -191,6 +222,37 @@ def _interpolated(model: Generator, request: Request) -> Iterator[Made]:
 def _made(model: Generator, request: Request, z: Tensor, seed: int, numbers: list[int]) -> Roll:
     roll = render(model, truncate(z, request.truncation), seed, numbers, request.decoding)
     return in_key(model, roll, seed, numbers, request.key, request.only_scale)
+
+
+def _phrases(autoencoder: Autoencoder, request: Request) -> Iterator[Made]:
+    """A given phrase, versions of it, or steps from one to another: each half in the key and the tempo of its end."""
+    n, model = count(request), autoencoder.model
+    track = None if request.reroll is None else [track.name for track in model.spec.tracks].index(request.reroll)
+    given = [autoencoder.read(path) for path in request.phrase]
+    lengths = [each.piece.roll.frame.shape[2] for each in given]
+    if len(set(lengths)) > 1:
+        raise UserError(f"--phrase: the two files must have as many bars; they have {lengths[0]} and {lengths[1]}")
+    ends = [[autoencoder.more(window, request.more) for window in each.windows] for each in given]
+    steps = interpolate(*map(strung, ends), n) if len(ends) == 2 else None
+    for version in range(n):
+        own, windows = given[0], ends[0]
+        if steps is None:
+            z = strung([_version(model, request, window, track, version, i) for i, window in enumerate(windows)])
+            about = {"file": own.name, "version": version}
+        else:
+            z, own = steps[version], given[version >= (n + 1) // 2]
+            about = {"from_file": given[0].name, "to_file": given[1].name, "share": version / (n - 1)}
+        roll = autoencoder.decode(truncate(z, request.truncation), request.decoding, request.seed, request.sample, track)
+        roll = autoencoder.moved_back(roll, own.shift, request.only_scale)
+        yield Made(roll.phrases()[0], _tempos(own.piece)[own.piece.first_bar :], about)
+
+
+def _version(model: Generator, request: Request, z: Tensor, track: int | None, version: int, window: int) -> Tensor:
+    """[1, rows, 1 + B', Z] of a version of one window of a phrase."""
+    seed = derived_seed(request.seed, "window", window)
+    if track is not None:
+        z = reroll(z, track, model, seed, version)
+    return z if request.vary is None else vary(z, request.vary, seed, version)
 
 
 def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Made]:

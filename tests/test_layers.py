@@ -15,7 +15,7 @@ LAYERS = [
     {"data", "models", "losses", "metrics", "export"},
     {"latents", "decoding"},
     {"sampling", "evaluation"},
-    {"accompaniment"},
+    {"accompaniment", "reconstruction"},
     {"training", "pages", "requests"},
     {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
