@@ -13,8 +13,7 @@ from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import build
-from musegan.training import calibration
-from musegan.training.gan import train
+from musegan.training import calibration, gan, vae
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC
@@ -44,7 +43,7 @@ def step_of(settings, dataset, folder, monkeypatch):
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
     run = RunFolder(folder)
     run.create()
-    assert train(settings, dataset, run)
+    assert {"gan": gan, "vae": vae}[settings.family].train(settings, dataset, run)
     assert run.best.exists()
 
 

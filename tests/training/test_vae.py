@@ -64,11 +64,11 @@ def scales(tmp_path_factory):
     """Pieces of four voices that walk up and down: what is held out is not new."""
     folder = tmp_path_factory.mktemp("scales")
     files = []
-    for i in range(6):
+    for i in range(16):
         lines = [[(480 * t, 480, top - (t + i + k) % 4) for t in range(16)] for k, top in enumerate((79, 72, 67, 55))]
         files.append(folder / f"{i}.mid")
         files[-1].write_bytes(midi([(52, False, line) for line in lines]))
-    prepare(files, folder / "dataset", Rules(PRESETS["satb"], min_tracks=4, duplicates="off"))
+    prepare(files, folder / "dataset", Rules(PRESETS["satb"], min_tracks=4, duplicates="keep"))
     return PackedDataset.open(folder / "dataset")
 
 
