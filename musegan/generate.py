@@ -151,7 +151,8 @@ def _request(arguments: argparse.Namespace) -> Request:
     own = {name: getattr(arguments, name) for name in same}
     key = None if arguments.key is None else Key.parse(arguments.key)
     phrase = None if arguments.phrase is None else tuple(arguments.phrase)
-    return Request(**own, phrase=phrase, more=_amounts(arguments.more), key=key, only_scale=arguments.in_scale, decoding=decoding)
+    more = _amounts(arguments.more)
+    return Request(**own, phrase=phrase, more=more, key=key, only_scale=arguments.in_scale, decoding=decoding)
 
 
 def _amounts(words: list[str]) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
     windows: list[Tensor]
     """[1, 1 + K, 1 + B', Z] of each, see `Autoencoder.encode`."""
     shift: Tensor
-    """[1] int64, semitones by which the piece lies above the training key."""
+    """[1] int64, semitones by which the piece lies above C major / A minor."""
 
 
 class Autoencoder:
@@ -113,9 +113,7 @@ class Autoencoder:
                 raise SongError(f"has {has}: a phrase is one piece of at most {MAX_BARS} bars")
         except SongError as err:
             raise UserError(f"{path}: {err}") from err
-        shift = torch.zeros(1, dtype=torch.int64)
-        if self.model.facts.key_shifts:
-            shift = key_shifts(pieces[0].roll.frame, self.model.spec)
+        shift = key_shifts(pieces[0].roll.frame, self.model.spec)    # to a model of many keys, C major is as good as any
         windows = self.encode(transpose(pieces[0].roll, -shift, self.model.spec))
         return Encoded(sources[0].name, pieces[0], windows, shift)
 

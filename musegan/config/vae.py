@@ -18,7 +18,7 @@ class VaeModelConfig:
     decoder_width: int = 128
     """Channels of a beat in the decoder."""
     encoder_width: int = 128
-    """Channels of a beat in the encoder."""
+    """Channels of a beat in the encoder, and in the discriminator where there is one."""
     track_width: int = 64
     """Channels of a beat in the branches for each track of both."""
     n_blocks: int = 2
@@ -53,9 +53,12 @@ class VaeTrainConfig:
     beta_warmup: int = 500
     """Steps in which both weights rise from 0."""
     free_nats: float = 0.0
-    """Divergence of each latent vector (of a row and column, mean over a batch) that costs nothing: none of them collapses."""
+    """Divergence of each latent vector, mean over a batch, that costs nothing: above 0, none of them collapses."""
+    adversarial_weight: float = 0.0
+    """Above 0, a discriminator like a GAN's judges samples of the decoder, and so much of a nat a step is what the decoder
+    loses to it."""
     learning_rate: float = 1.5e-3
-    """Adam's, for both networks."""
+    """Adam's, for all networks."""
     learning_rate_halving: int = 0
     """Steps in which the learning rate falls by half, smoothly; 0 for never."""
     max_gradient_norm: float = 1.0
@@ -76,8 +79,8 @@ class VaeTrainConfig:
     def __post_init__(self):
         check_least(self, 2, "batch_size")    # batch norm needs two
         check_least(self, 1, "steps", "validate_every", "validation_samples", "checkpoint_every")
-        check_least(self, 0, "beta", "track_beta", "beta_warmup", "free_nats", "learning_rate_halving", "max_gradient_norm",
-                    "workers")    # fmt: skip
+        check_least(self, 0, "beta", "track_beta", "beta_warmup", "free_nats", "adversarial_weight",
+                    "learning_rate_halving", "max_gradient_norm", "workers")    # fmt: skip
         check_learning_rate(self)
         check_decay(self, "ema_decay")
 

@@ -1,4 +1,4 @@
-"""Networks: `build` makes a generator/discriminator pair, `build_vae` a decoder and its encoder, `load_*` read model folders."""
+"""Networks: `build` makes a generator/discriminator pair, `build_vae` a decoder and its encoder; `load_*` read folders."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
         self.track_to_common, self.track_to_own = (TrackLinear(k, track_width, 2 * latent_size) for _ in range(2))
 
         self.register_buffer("directions", torch.zeros(len(self.attributes), 1 + k, 2, latent_size))
-        """[A, 1 + K, 2, Z] by how much latents of phrases with much of an attribute differ, in the mean, from those of phrases
-        with little: [:, :, 0] those common to all bars, [:, :, 1] each bar's own."""
+        """[A, 1 + K, 2, Z] how far it is, in the mean, from phrases with little of an attribute to those with much: [:, :, 0] in
+        the latents common to all bars, [:, :, 1] in each bar's own."""
 
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
 
 
 class Bound(NamedTuple):
-    """The two sides of the bound on how likely phrases are, in nats; their sum bounds the negative log-likelihood from above."""
+    """The two parts, in nats, of a bound on how unlikely phrases are: their sum is at least the negative log-likelihood."""
 
     reconstruction: Tensor
     """[N, K] `negative_log_likelihood` of each track, at latents drawn from the posterior."""

@@ -78,7 +78,7 @@ class Reconstructions:
             direction.copy_(much_less_little(latents, values))
 
     def show(self, decoder: CompactGenerator, encoder: PhraseEncoder, run: RunFolder, step: int) -> None:
-        """Writes a picture of held-out phrases, what became of them below, and the first pair as MIDI one after the other."""
+        """Writes a picture of held-out phrases above what became of them, and the first of them before what it became."""
         roll = self._real.map(lambda plane: plane[:N_SHOWN])
         autoencoder = Autoencoder(decoder, encoder)
         made = autoencoder.decode(strung(autoencoder.encode(roll)))

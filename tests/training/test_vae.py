@@ -38,12 +38,15 @@ def no_pictures(monkeypatch):
                         lambda path, *arguments, **options: path.write_bytes(b""))
 
 
-def test_stopped_and_resumed_equals_never_stopped(songs, tmp_path):
+@pytest.mark.parametrize("adversarial_weight", [0.0, 0.5])
+def test_stopped_and_resumed_equals_never_stopped(adversarial_weight, songs, tmp_path):
+    settings = with_train(adversarial_weight=adversarial_weight)
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
-    assert train(TINY, songs, whole)
-    assert not train(TINY, songs, parts, stop_requested=after(7))
-    assert parts.load_checkpoint()["step"] == 7
-    assert train(TINY, songs, parts, resume=True)
+    assert train(settings, songs, whole)
+    assert not train(settings, songs, parts, stop_requested=after(7))
+    state = parts.load_checkpoint()
+    assert state["step"] == 7 and ("discriminator" in state) == (adversarial_weight > 0)
+    assert train(settings, songs, parts, resume=True)
     assert same_state(whole.load_checkpoint(), parts.load_checkpoint())
     for name in ("best", "newest", "best/encoder", "newest/encoder"):
         one, other = ((run.path / name / "model.safetensors").read_bytes() for run in (whole, parts))
