@@ -175,3 +175,14 @@ def test_an_unknown_family_or_key_of_one_is_told_in_one_line(content, message, o
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(UserError, match=message):
         config.load(["--config", str(tmp_path / "mine.yaml")])
+
+
+@pytest.mark.parametrize("option, message", [
+    ("--train.beta=-1", "train.beta must be at least 0: got -1"),
+    ("--train.ema_decay=1", r"train.ema_decay must lie in \[0, 1\): got 1"),
+    ("--model.encoder_width=0", "model.encoder_width must be at least 1: got 0"),
+    ("--model.discriminator_width=64", "did you mean model.*_width?"),
+])
+def test_keys_of_an_autoencoder_are_checked(option, message):
+    with pytest.raises(UserError, match=message):
+        load("--family=vae", option)

@@ -14,9 +14,10 @@ from musegan.errors import UserError
 from musegan.models import load_encoder, load_generator
 from musegan.reconstruction import Autoencoder, strung
 from musegan.training.reconstructions import attributes, f1_scores, much_less_little
-from musegan.training.vae import train
+from musegan.training.vae import Adversary, train
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC, random_roll
+from tests.models.test_vae import features, pair
 from tests.training.test_gan import after, run_in, same_state
 
 pytestmark = pytest.mark.usefixtures("cheap_comparisons")
@@ -127,3 +128,18 @@ def test_a_direction_goes_from_little_to_much():
     values = torch.tensor([0.0, 4.0, float("nan"), 1.0, 5.0, 2.0, 3.0])
     assert much_less_little(latents, values).tolist() == [5.5 - 1.5]
     assert much_less_little(latents, values * float("nan")).tolist() == [0.0]
+
+
+def test_the_discriminator_learns_first_and_the_decoder_by_what_it_says():
+    decoder, _ = pair()
+    decoder.train()
+    settings = with_train(adversarial_weight=1.0, batch_size=4)
+    adversary = Adversary(decoder, settings, torch.device("cpu"))
+    before = [{name: value.clone() for name, value in network.named_parameters()}
+              for network in (decoder, adversary.discriminator)]
+    lost, numbers = adversary.judge(features(), step=0)
+    lost.backward()
+    changed = [any(not torch.equal(value, old[name]) for name, value in network.named_parameters())
+               for network, old in zip((decoder, adversary.discriminator), before)]
+    assert changed == [False, True] and numbers["generator"] == lost.item()
+    assert all(weight.grad is not None for weight in decoder.parameters())
