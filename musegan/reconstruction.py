@@ -34,10 +34,10 @@ class Encoded(NamedTuple):
 
 
 class Autoencoder:
-    """An encoder and its decoder, which decides each cell at one half: what is likelier than not.
+    """An encoder and its decoder, which sounds from the encoder's thresholds.
 
-    The thresholds that a generator carries make its samples sound as often as the data; how sure it is of a phrase that it
-    is given is another matter.
+    Those that a generator carries make its samples sound as often as the data; how sure it is of a phrase that was encoded is
+    another matter.
 
     Args:
         model: the decoder.
@@ -73,7 +73,7 @@ class Autoencoder:
         Returns:
             planes [N, K, B, T, P] bool.
         """
-        self.model.thresholds.fill_(0.5)
+        self.model.thresholds.copy_(self.encoder.thresholds)
         if drawn is not None:
             self.model.thresholds[:, drawn] = self._of_samples[:, drawn]
         return render(self.model, latents, seed, [number] * len(latents), decoding)

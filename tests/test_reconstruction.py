@@ -34,8 +34,9 @@ def autoencoder():
             weight.mul_(3)
         decoder.to_gate.bias.add_(3)
         for head in decoder.heads:
-            head.step.bias.add_(1.2)    # cells are undecided, and sound where the latents say so
+            head.step.bias.add_(1.25)    # cells are undecided, and sound where the latents say so
         encoder.directions.normal_()
+        encoder.thresholds[0].fill_(0.6)
     return decoder, encoder
 
 
@@ -80,7 +81,7 @@ def test_alone_it_is_the_reconstruction_at_the_latents_mean(autoencoder, tmp_pat
     decoder, encoder = (network.double() for network in map(copy.deepcopy, autoencoder))
     home = transpose(piece.roll, -shift, SPEC)
     mean = encoder(LAYOUT.crop(home).double()).mean
-    expected = decoder(mean).frame > 0    # likelier than not
+    expected = decoder(mean).frame > torch.tensor(0.6, dtype=torch.float64).logit()    # the encoder's threshold
     assert torch.equal(found.roll.frame, transpose(requests.Roll(expected, expected), shift, SPEC).frame[0])
     assert 0.02 < found.roll.frame[1:].float().mean() < 0.3
     assert found.tempo_bpm == pytest.approx([97, 97], abs=0.01) and found.about["file"] == "a.mid"

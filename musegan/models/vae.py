@@ -93,13 +93,18 @@ class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
         """[A, 1 + K, 2, Z] how far it is, in the mean, from phrases with little of an attribute to those with much: [:, :, 0] in
         the latents common to all bars, [:, :, 1] in each bar's own."""
 
+        self.register_buffer("thresholds", torch.full((2, k), 0.5))
+        """[2, K] in (0, 1), of the decoder's frame and onset probabilities, for reconstructions: from samples' it differs."""
+
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """What `__init__` takes, of what `config.json` holds."""
         return {**settings, "layout": Layout(**settings["layout"])}
 
     def check_weights(self) -> None:
-        """Any are possible."""
+        """Raises ValueError for thresholds that no training gives."""
+        if not ((self.thresholds > 0) & (self.thresholds < 1)).all():
+            raise ValueError("thresholds must lie between 0 and 1")
 
     def latent_shape(self, n_bars: int) -> tuple[int, int, int]:
         """Of one phrase of so many bars."""

@@ -16,6 +16,7 @@ from musegan.models.vae import Bound, Posterior, bound
 from musegan.reconstruction import Autoencoder, strung
 from musegan.roll import Roll, RollSpec
 from musegan.seeding import derived_seed, generator_for
+from musegan.training.calibration import calibrate_reconstructions
 from musegan.training.run_folder import RunFolder
 
 ATTRIBUTES = ("density", "register", "range")
@@ -70,8 +71,9 @@ class Reconstructions:
         return Look(numbers, f1)
 
     @torch.no_grad()
-    def point(self, decoder: CompactGenerator, encoder: PhraseEncoder) -> None:
-        """Sets the encoder's directions by training phrases."""
+    def measure(self, decoder: CompactGenerator, encoder: PhraseEncoder) -> None:
+        """Sets the encoder's thresholds by held-out phrases, and its directions by training phrases."""
+        calibrate_reconstructions(decoder, encoder, self._real)
         posterior = self._encoded(decoder, encoder, self._training)
         latents = torch.stack([posterior.mean[:, :, 0], posterior.mean[:, :, 1:].mean(2)], dim=2)    # [N, 1 + K, 2, Z]
         for direction, values in zip(encoder.directions, attributes(self._training, decoder.spec).T):

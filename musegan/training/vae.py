@@ -211,7 +211,7 @@ class VaeRecord(Log):
         held-out loss is smallest, as the best; returns numbers and statistics."""
         run, say = self._run, self._progress.say
         calibrate(decoder, derived_seed(self._seed, "calibration"))
-        self._reconstructions.point(decoder, encoder)
+        self._reconstructions.measure(decoder, encoder)
         found, look = self._validation.compare(decoder), self._reconstructions.look(decoder, encoder)
         loss = look.numbers["held_out_loss"]
         better = loss < self.best

@@ -142,6 +142,14 @@ def test_an_encoder_that_is_missing_or_of_another_model_is_told(tmp_path):
         load_encoder(tmp_path, decoder)
 
 
+def test_thresholds_of_a_stranger_lie_between_0_and_1(tmp_path):
+    decoder, encoder = pair()
+    encoder.thresholds[0, 1] = 1.0
+    save_model(encoder, tmp_path / ENCODER)
+    with pytest.raises(UserError, match="model.safetensors is damaged: thresholds must lie between 0 and 1"):
+        load_encoder(tmp_path, decoder)
+
+
 @pytest.mark.parametrize("changes, message", [
     ({"latent_size": 0}, "latent_size must be a whole number above 0: got 0"),
     ({"n_blocks": -1}, "n_blocks must be a whole number from 0"),
