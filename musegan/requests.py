@@ -31,6 +31,13 @@ _BATCH = 64     # phrases made at a time, so that memory does not grow with thei
 _MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
 _FROM_ONE = ("reroll", "vary", "interpolate")
 _NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE, "key")
+_NOT_WITH_A_PHRASE = {
+    "accompany": "they are two ways to use a file",
+    "bars": "the file says the length",
+    "form": "the file says the length",
+    "key": "the file says it",
+    "interpolate": "a second file is what it interpolates to",
+}
 
 Say = Callable[[str], None]
 
@@ -102,11 +109,9 @@ class Request:
 
 
     def _check_phrase(self) -> None:
-        for name in ("accompany", "bars", "form", "interpolate", "key"):
+        for name, reason in _NOT_WITH_A_PHRASE.items():
             if getattr(self, name) is not None:
-                raise UserError(f"--{name} does not go with --phrase: " + (
-                    "a second file is what it interpolates to" if name == "interpolate" else
-                    "the file says key and length" if name != "accompany" else "they are two ways to use a file"))
+                raise UserError(f"--{name} does not go with --phrase: {reason}")
         if len(self.phrase) > 2:
             raise UserError(f"--phrase takes one file, or two to interpolate between: got {len(self.phrase)}")
         changed = [name for name in ("reroll", "vary") if getattr(self, name) is not None]
@@ -151,7 +156,7 @@ def make(model: Generator, request: Request, say: Say = print, encoder: PhraseEn
     if request.accompany is not None:
         yield from _accompaniments(model, request, say)
     elif request.phrase is not None:
-        yield from _phrases(Autoencoder(model, encoder), request)
+        yield from _phrases(Autoencoder(model, encoder), request, say)
     elif request.interpolate is not None:
         yield from _interpolated(model, request)
     else:
@@ -224,14 +229,17 @@ def _made(model: Generator, request: Request, z: Tensor, seed: int, numbers: lis
     return in_key(model, roll, seed, numbers, request.key, request.only_scale)
 
 
-def _phrases(autoencoder: Autoencoder, request: Request) -> Iterator[Made]:
+def _phrases(autoencoder: Autoencoder, request: Request, say: Say) -> Iterator[Made]:
     """A given phrase, versions of it, or steps from one to another: each half in the key and the tempo of its end."""
     n, model = count(request), autoencoder.model
-    track = None if request.reroll is None else [track.name for track in model.spec.tracks].index(request.reroll)
+    names = [track.name for track in model.spec.tracks]
+    track = None if request.reroll is None else names.index(request.reroll)
     given = [autoencoder.read(path) for path in request.phrase]
     lengths = [each.piece.roll.frame.shape[2] for each in given]
     if len(set(lengths)) > 1:
         raise UserError(f"--phrase: the two files must have as many bars; they have {lengths[0]} and {lengths[1]}")
+    for each in given:
+        say(_told(each.name, each.piece, names))
     ends = [[autoencoder.more(window, request.more) for window in each.windows] for each in given]
     steps = interpolate(*map(strung, ends), n) if len(ends) == 2 else None
     for version in range(n):

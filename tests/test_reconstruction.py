@@ -151,7 +151,9 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
     path = phrase(tmp_path / "mine.mid")
     options = ["--model", model, "--phrase", path, "--vary", 0.2, "--more", "density=0.5", "register=-1", "--n", 2]
     assert generate(*options, "--out", tmp_path / "out") == 0
-    assert "2 phrases of 2 bars at the file's tempo" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "2 phrases of 2 bars at the file's tempo" in out
+    assert "mine.mid: 2 bars; given: drums -> drums, piano -> piano" in err
     record = json.loads((tmp_path / "out" / "request.json").read_text())
     assert record["options"]["phrase"] == [str(path)]
     assert [each["version"] for each in record["samples"]] == [0, 1]
@@ -160,7 +162,7 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
 @pytest.mark.parametrize("options, message", [
     (["--more", "density=1"], "--more changes a phrase: it needs --phrase"),
     (["--phrase", "a", "--more", "density"], "--more must be ATTRIBUTE=AMOUNT, each once: got density"),
-    (["--phrase", "a", "--bars", 8], "--bars does not go with --phrase: the file says key and length"),
+    (["--phrase", "a", "--bars", 8], "--bars does not go with --phrase: the file says the length"),
     (["--phrase", "a", "--interpolate", 8], "--interpolate does not go with --phrase: a second file is what"),
     (["--phrase", "a", "--accompany", "b"], "--accompany does not go with --phrase: they are two ways"),
     (["--phrase", "a", "b", "c"], "--phrase takes one file, or two to interpolate between: got 3"),
