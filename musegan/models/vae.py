@@ -43,8 +43,8 @@ class Posterior(NamedTuple):
 class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
     """Phrases to the latents of a `hybrid` `CompactGenerator`.
 
-    Row 0 sees all tracks, row 1 + k track k alone; column 1 + b is read off bar b and the ends of its neighbours, column 0
-    off all bars, whatever their order and number: rotated bars have rotated latents, as in the generator.
+    Row 0 sees all tracks, row 1 + k track k alone; column 1 + b is read off bar b and what is near it, column 0 off
+    all bars, whatever their order and number: rotated bars have rotated latents, as in the generator.
 
     Args:
         layout: of the features it sees.
@@ -94,7 +94,7 @@ class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
         the latents common to all bars, [:, :, 1] in each bar's own."""
 
         self.register_buffer("thresholds", torch.full((2, k), 0.5))
-        """[2, K] in (0, 1), of the decoder's frame and onset probabilities, for reconstructions: from samples' it differs."""
+        """[2, K] in (0, 1), of the decoder's frame and onset probabilities, for reconstructions."""
 
     @classmethod
     def arguments(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class PhraseEncoder(nn.Module, PyTorchModelHubMixin):
         around = torch.cat([h.roll(1, dims=2), h, h.roll(-1, dims=2)], dim=-1)
         h = F.leaky_relu(h + self.track_conv(around), 0.2)
         h = self.track_from_beats(h.unflatten(2, (n_bars, n_beats)).flatten(3))    # [N, K, B, c]
-        h = self.track_norm(h.transpose(1, 2).flatten(2)).unflatten(2, (k, -1)).transpose(1, 2)
+        h = self.track_norm(h.transpose(1, 2).flatten(2)).unflatten(2, (k, -1)).transpose(1, 2)    # [N, K, B, c]
         h = F.leaky_relu(h, 0.2)
         own = torch.cat([self.track_to_common(h.mean(2, keepdim=True)), self.track_to_own(h)], dim=2)
         # [N, K, 1 + B, 2 Z]
