@@ -17,23 +17,14 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from musegan import __version__, cli
-from musegan.decoding import Decoding
+from musegan import __version__, cli, options
 from musegan.errors import UserError
 from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
-from musegan.keys import Key
-from musegan.melodies import Choice
-from musegan.melody_requests import (
-    DEFAULT_PRIME_BARS,
-    Accompaniment,
-    MelodyRequest,
-    make_accompanied,
-    make_melodies,
-)
-from musegan.models import Generator, SequenceModel, load_model
+from musegan.melody_requests import Accompaniment, make_accompanied, make_melodies
+from musegan.models import Generator, SequenceModel, load_encoder, load_model
 from musegan.models.folder import check_family
-from musegan.requests import DEFAULT_N, Made, Request, count, make
+from musegan.requests import Made, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
 
@@ -41,39 +32,33 @@ _N_SHOWN = 8    # phrases in the picture and the table
 _N_LINES_SHOWN = 24    # in the picture; of long pieces it shows the first ones
 _N_STEPS_SHOWN = 24    # of an interpolation
 Model = Generator | SequenceModel
-_OWN_OPTIONS = {
-    "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
-            "truncation", "min_steps", "max_gap", "max_pitches", "melody_model"),
-    "melody": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
-}    # of each family of models, those that not all have
-_DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
-_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["melody"])    # a melody, and a band to it
 _OWN_FILE = re.compile(r"samples\.png|request\.json|sample-\d+\.(mid|npz|png|wav)")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line, makes the music, writes."""
-    parser = _parser()
+    parser = options.parser()
     arguments = parser.parse_args(argv)
     folder = _model_folder(arguments.model)
     model = load_model(folder)
     melody_model = _melody_model(arguments)
-    _check_options(parser, arguments, model.family)
+    options.check(parser, arguments, model.family)
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
     check_sound(tempo_bpm)
     errors = Console(stderr=True)
     say = functools.partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     match model.family:
         case "gan" if melody_model is not None:
-            request = _melody_request(arguments)
-            accompaniment = Accompaniment(arguments.as_track, _decoding(arguments), arguments.truncation)
+            request = options.melody_request(arguments)
+            accompaniment = Accompaniment(arguments.as_track, options.decoding(arguments), arguments.truncation)
             music, total = make_accompanied(model, melody_model, request, accompaniment, say), request.count
         case "melody":
-            request = _melody_request(arguments)
+            request = options.melody_request(arguments)
             music, total = make_melodies(model, request, say), request.count
         case _:
-            request = _request(arguments)
-            music, total = make(model, request, say), count(request)
+            request = options.request(arguments)
+            encoder = None if request.phrase is None else load_encoder(folder, model)
+            music, total = make(model, request, say, encoder), count(request)
     first = next(music)    # what cannot be made is said before a folder is
     out = _output_folder(arguments.out, arguments.overwrite)
 
@@ -81,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     table = Table(one, *(escape(track.name) for track in model.spec.tracks), title="notes")
     shown: list[Roll] = []
     made: list[dict[str, Any]] = []
-    n_shown = _N_SHOWN if arguments.interpolate is None else _N_STEPS_SHOWN
+    is_grid = arguments.interpolate is not None or arguments.phrase is not None and len(arguments.phrase) == 2
+    n_shown = _N_STEPS_SHOWN if is_grid else _N_SHOWN
     for each in track(_chain(first, music), "generating", total, console=errors, transient=True):
         name = f"sample-{len(made):03d}"
         tempo = tempo_bpm if each.tempo_bpm is None or arguments.tempo is not None else each.tempo_bpm
@@ -90,108 +76,16 @@ def main(argv: list[str] | None = None) -> int:
         if len(made) <= n_shown:
             shown.append(each.roll)
             table.add_row(escape(_title(made[-1])), *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
-    _draw(out / "samples.png", shown, made, model, is_grid=arguments.interpolate is not None)
+    _draw(out / "samples.png", shown, made, model, is_grid=is_grid)
     with atomic_write(out / "request.json") as temporary:
         temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
     Console().print(table)
     bars = sorted({each["bars"] for each in made})
     length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
-    has_tempo = arguments.accompany is not None or arguments.prime is not None
-    speed = "the file's tempo" if has_tempo and arguments.tempo is None else f"{tempo_bpm:g} bpm"
+    is_of_file = any(getattr(arguments, name) is not None for name in ("accompany", "phrase", "prime"))
+    speed = "the file's tempo" if is_of_file and arguments.tempo is None else f"{tempo_bpm:g} bpm"
     print(f"{len(made)} {one if len(made) == 1 else many} of {length} at {speed} in {out}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="musegan generate", description=__doc__.split(": ", 1)[1])
-    parser.add_argument("--model", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_NAME",
-                        help="a run (its best snapshot is taken), a model, or the name of one that comes with musegan")
-    parser.add_argument("--n", type=int,
-                        help=f"number of phrases, versions or steps (default: {DEFAULT_N}; 1 of each file of a folder)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same music (default: 0)")
-    parser.add_argument("--sample", type=int, default=0, metavar="I",
-                        help="number of the first phrase of the seed, or of the one to change (default: 0)")
-
-    long = parser.add_argument_group("long pieces")
-    long.add_argument("--bars", type=int, help="bars of a piece, made in one go (default: as in training)")
-    long.add_argument("--form", metavar="AABA",
-                      help="its sections, all equally long; a letter that comes back is the same music")
-
-    change = parser.add_argument_group("changes of sample I")
-    change.add_argument("--reroll", metavar="TRACK", help="versions in which this track is new and the others stay")
-    change.add_argument("--vary", type=float, metavar="AMOUNT", help="versions near it: 0 the same, 1 unrelated")
-    change.add_argument("--interpolate", type=int, metavar="SEED2", help="steps from it to sample I of another seed")
-
-    given = parser.add_argument_group("accompaniment", "for models trained with --model.accompaniment true")
-    given.add_argument("--accompany", type=Path, metavar="FILE",
-                       help="MIDI or .npz file, or a folder of them, to make the other tracks to")
-    given.add_argument("--given", nargs="+", metavar="TRACK",
-                       help="tracks of the file that are kept (default: all that sound)")
-    given.add_argument("--as", dest="as_track", metavar="TRACK", help="take all notes of the file for this track's")
-
-    key = parser.add_argument_group("key")
-    key.add_argument("--key", metavar="KEY",
-                     help='such as "A minor", "C major", F#m; a phrase of the other mode comes out in the relative key; '
-                          "with --accompany, the file's key (default: as found, and printed)")
-    key.add_argument("--in-scale", action="store_true", help="leave out notes outside the key's scale; drums stay")
-
-    notes = parser.add_argument_group("which notes")
-    notes.add_argument("--sampling", choices=["threshold", "bernoulli"], default="threshold",
-                       help="take what is likely enough, or draw each cell (default: threshold)")
-    notes.add_argument("--threshold", type=float, metavar="P",
-                       help="probability above which a cell sounds, lower for more notes; tracks of one note at a time take "
-                            "the likeliest (default: what the model found to sound as often as its data, for each track)")
-    notes.add_argument("--density", type=float, default=1.0, metavar="FACTOR",
-                       help="about so many times as much sound (default: 1)")
-    notes.add_argument("--truncation", type=float, default=1.0, metavar="PSI",
-                       help="below 1, phrases nearer to the model's typical one: safer and more alike (default: 1)")
-    notes.add_argument("--min-steps", type=int, default=1, metavar="N",
-                       help="leave out notes shorter than N steps; not drums")
-    notes.add_argument("--max-gap", type=int, default=0, metavar="N",
-                       help="close gaps of up to N steps on a pitch; not drums")
-    notes.add_argument("--max-pitches", nargs="+", default=[], metavar="N",
-                       help="so many notes at once, the likeliest: one number for all pitched tracks, or TRACK=N ...")
-
-    melodies = parser.add_argument_group("melodies", "for models of melodies, token by token")
-    melodies.add_argument("--temperature", type=float, default=1.0, metavar="T",
-                          help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
-    melodies.add_argument("--top-k", type=int, default=0, metavar="K",
-                          help="choose among so many of the likeliest tokens (default: 0, all)")
-    melodies.add_argument("--top-p", type=float, default=1.0, metavar="P",
-                          help="choose among the fewest likeliest that together are so probable (default: 1, all)")
-    melodies.add_argument("--prime", type=Path, metavar="FILE",
-                          help="MIDI or .npz file whose first bars melodies begin with")
-    melodies.add_argument("--prime-bars", type=int, metavar="N",
-                          help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
-    melodies.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
-                          help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
-
-    files = parser.add_argument_group("files")
-    files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
-    files.add_argument("--tempo", type=float,
-                       help="quarter notes a minute (default: the file's, or the training data's median)")
-    files.add_argument("--overwrite", action="store_true", help="replace the samples of an earlier request in --out")
-    files.add_argument("--wav", action="store_true", help="render audio too")
-    return parser
-
-
-def _request(arguments: argparse.Namespace) -> Request:
-    same = (
-        "n", "seed", "sample", "bars", "form", "reroll", "vary", "interpolate", "truncation", "accompany", "given",
-        "as_track",
-    )    # fmt: skip
-    own = {name: getattr(arguments, name) for name in same}
-    if arguments.given is not None:    # drums bass, or drums,bass
-        own["given"] = tuple(name.strip() for word in arguments.given for name in word.split(",") if name.strip())
-    key = None if arguments.key is None else Key.parse(arguments.key)
-    return Request(**own, key=key, only_scale=arguments.in_scale, decoding=_decoding(arguments))
-
-
-def _decoding(arguments: argparse.Namespace) -> Decoding:
-    return Decoding(
-        arguments.sampling, arguments.threshold, arguments.density, arguments.min_steps, arguments.max_gap,
-        _max_pitches(arguments.max_pitches),
-    )    # fmt: skip
 
 
 def _melody_model(arguments: argparse.Namespace) -> SequenceModel | None:
@@ -199,36 +93,6 @@ def _melody_model(arguments: argparse.Namespace) -> SequenceModel | None:
         return None
     folder = _model_folder(arguments.melody_model, "--melody-model")
     return check_family(load_model(folder), SequenceModel, folder)
-
-
-def _melody_request(arguments: argparse.Namespace) -> MelodyRequest:
-    choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p)
-    own = {name: getattr(arguments, name) for name in ("n", "seed", "sample", "bars", "prime", "prime_bars")}
-    key = None if arguments.key is None else Key.parse(arguments.key)
-    return MelodyRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
-
-
-def _check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:
-    """Options that another family's models have, and this one's have not, must not be given."""
-    both = family == "gan" and arguments.melody_model is not None
-    others = set().union(*_OWN_OPTIONS.values()) - set(_OF_BOTH if both else _OWN_OPTIONS[family])
-    for name, value in vars(arguments).items():
-        if name in others and value != parser.get_default(name):
-            option = "as" if name == "as_track" else name.replace("_", "-")
-            where = "beside --melody-model" if both else f"to models of the family {family}"
-            raise UserError(f"--{option} means nothing {where}: leave it out")
-
-
-def _max_pitches(words: list[str]) -> int | dict[str, int] | None:
-    """Reads `4`, or `piano=4 bass=1`."""
-    pairs = [word.rpartition("=") for word in words]
-    if not all(number.isdecimal() for _, _, number in pairs) or not (len(words) <= 1 or all(name for name, _, _ in pairs)):
-        raise UserError(f"--max-pitches must be one number, or TRACK=N for some tracks: got {' '.join(words)}")
-    if len({name for name, _, _ in pairs}) < len(pairs):
-        raise UserError(f"--max-pitches says two numbers for one track: got {' '.join(words)}")
-    if not pairs:
-        return None
-    return {name: int(number) for name, _, number in pairs} if pairs[0][0] else int(pairs[0][2])
 
 
 def _chain(first: Made, others):
@@ -269,8 +133,8 @@ def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Mode
 def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made: list[dict[str, Any]]) -> dict[str, Any]:
     """What made the files: enough to make them again."""
     apart = ("model", "melody_model", "out", "overwrite")
-    options = {name: value for name, value in vars(arguments).items() if name not in apart}
-    options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    asked = {name: value for name, value in vars(arguments).items() if name not in apart}
+    asked = json.loads(json.dumps(asked, default=str))    # paths as text
     models = {"model": folder}
     if arguments.melody_model is not None:
         models["melody_model"] = _model_folder(arguments.melody_model, "--melody-model")
@@ -280,7 +144,7 @@ def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made:
         **{name: str(path) for name, path in models.items()},
         "weights_sha256": digests.pop("model"),
         **{f"{name}_weights_sha256": digest for name, digest in digests.items()},
-        "options": options,
+        "options": asked,
         "tempo_bpm": tempo_bpm,
         "samples": made,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key, key_shifts, name_of_shift, pitch_class_weights
 from musegan.latents import draw, interpolate, piece, reroll, truncate, vary
-from musegan.models import Generator
+from musegan.models import Generator, PhraseEncoder
 from musegan.models.generator import MAX_BARS
+from musegan.reconstruction import Autoencoder, strung
 from musegan.roll import Roll, RollSpec
 from musegan.sampling import exact, in_key, render
 from musegan.seeding import derived_seed
@@ -30,6 +31,13 @@ _BATCH = 64     # phrases made at a time, so that memory does not grow with thei
 _MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
 _FROM_ONE = ("reroll", "vary", "interpolate")
 _NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE)
+_NOT_WITH_A_PHRASE = {
+    "accompany": "they are two ways to use a file",
+    "bars": "the file says the length",
+    "form": "the file says the length",
+    "key": "the file says it",
+    "interpolate": "a second file is what it interpolates to",
+}
 
 Say = Callable[[str], None]
 
@@ -61,6 +69,10 @@ class Request:
     """Tracks of the file that are kept; by default all that sound."""
     as_track: str | None = None
     """The track that all notes of the file are for."""
+    phrase: tuple[Path, ...] | None = None
+    """File whose latents stand in the place of the sample's; of two files, the ends of an interpolation."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """How much more the phrase shall have of attributes, see `musegan.reconstruction.Autoencoder.more`."""
     key: Key | None = None
     """Where what is made shall lie; of a file, its own one, by default as found."""
     only_scale: bool = False
@@ -87,9 +99,28 @@ class Request:
                     raise UserError(f"--{name} does not go with --accompany: {reason}")
         if self.given is not None and not self.given:
             raise UserError("--given names no track; leave it out to keep all that sound")
+        if self.phrase is not None:
+            self._check_phrase()
+        elif self.more:
+            raise UserError("--more changes a phrase: it needs --phrase")
         for name, option in (("given", "--given"), ("as_track", "--as")):
             if getattr(self, name) is not None and self.accompany is None:
                 raise UserError(f"{option} says what a file's tracks are: it needs --accompany")
+
+
+    def _check_phrase(self) -> None:
+        for name, reason in _NOT_WITH_A_PHRASE.items():
+            if getattr(self, name) is not None:
+                raise UserError(f"--{name} does not go with --phrase: {reason}")
+        if len(self.phrase) > 2:
+            raise UserError(f"--phrase takes one file, or two to interpolate between: got {len(self.phrase)}")
+        changed = [name for name in ("reroll", "vary") if getattr(self, name) is not None]
+        if len(self.phrase) == 2 and changed:
+            raise UserError(f"--{changed[0]} changes one phrase: --phrase has two files")
+        if len(self.phrase) == 2 and self.n == 1:
+            raise UserError("--phrase with two files needs --n of 2 at least: both ends")
+        if len(self.phrase) == 1 and not changed and (self.n or 1) > 1:
+            raise UserError("--n: one phrase alone is made once; --vary or --reroll makes versions of it")
 
 
 class Made(NamedTuple):
@@ -105,14 +136,17 @@ class Made(NamedTuple):
 
 def count(request: Request) -> int | None:
     """How many results there will be; None where files must be read to know."""
+    if request.phrase is not None and len(request.phrase) == 1 and request.vary is None and request.reroll is None:
+        return 1
     return (request.n or DEFAULT_N) if request.accompany is None else None
 
 
-def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]:
+def make(model: Generator, request: Request, say: Say = print, encoder: PhraseEncoder | None = None) -> Iterator[Made]:
     """The music.
 
     Args:
         model: a trained generator.
+        encoder: trained with it, where the request has a phrase.
         say: told what became of the tracks of a file, and of files that are left out.
     Raises:
         UserError: the model cannot do what is asked, or a file cannot be used.
@@ -121,6 +155,8 @@ def make(model: Generator, request: Request, say: Say = print) -> Iterator[Made]
     model = exact(model)
     if request.accompany is not None:
         yield from _accompaniments(model, request, say)
+    elif request.phrase is not None:
+        yield from _phrases(Autoencoder(model, encoder), request, say)
     elif request.interpolate is not None:
         yield from _interpolated(model, request)
     else:
@@ -193,6 +229,40 @@ def _made(model: Generator, request: Request, z: Tensor, seed: int, numbers: lis
     return in_key(model, roll, seed, numbers, request.key, request.only_scale)
 
 
+def _phrases(autoencoder: Autoencoder, request: Request, say: Say) -> Iterator[Made]:
+    """A given phrase, versions of it, or steps from one to another: each half in the key and the tempo of its end."""
+    n, model = count(request), autoencoder.model
+    names = [track.name for track in model.spec.tracks]
+    track = None if request.reroll is None else names.index(request.reroll)
+    given = [autoencoder.read(path) for path in request.phrase]
+    lengths = [each.piece.roll.frame.shape[2] for each in given]
+    if len(set(lengths)) > 1:
+        raise UserError(f"--phrase: the two files must have as many bars; they have {lengths[0]} and {lengths[1]}")
+    for each in given:
+        say(_told(each.name, model.spec, each.piece, torch.ones(len(names), dtype=torch.bool)))
+    ends = [[autoencoder.more(window, request.more) for window in each.windows] for each in given]
+    steps = interpolate(*map(strung, ends), n) if len(ends) == 2 else None
+    for version in range(n):
+        own, windows = given[0], ends[0]
+        if steps is None:
+            z = strung([_version(model, request, window, track, version, i) for i, window in enumerate(windows)])
+            about = {"file": own.name, "version": version}
+        else:
+            z, own = steps[version], given[version >= (n + 1) // 2]
+            about = {"from_file": given[0].name, "to_file": given[1].name, "share": version / (n - 1)}
+        roll = autoencoder.decode(truncate(z, request.truncation), request.decoding, request.seed, request.sample, track)
+        roll = autoencoder.moved_back(roll, own.shift, request.only_scale)
+        yield Made(roll.phrases()[0], _tempos(own.piece)[own.piece.first_bar :], about)
+
+
+def _version(model: Generator, request: Request, z: Tensor, track: int | None, version: int, window: int) -> Tensor:
+    """[1, rows, 1 + B', Z] of a version of one window of a phrase."""
+    seed = derived_seed(request.seed, "window", window)
+    if track is not None:
+        z = reroll(z, track, model, seed, version)
+    return z if request.vary is None else vary(z, request.vary, seed, version)
+
+
 def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Made]:
     sources = find_sources([request.accompany])
     is_one = len(sources) == 1
@@ -210,7 +280,7 @@ def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Ma
         for each, own in zip(pieces, tracks):
             n_used += 1
             shifts = _shifts(model, request, each)
-            say(_told(source.name, model.spec, each, own, shifts))
+            say(_told(source.name, model.spec, each, own, shifts, is_padded=True))
             n_silent = torch.zeros(len(own), dtype=torch.int64)
             for version in range(n):
                 number = request.sample + version
@@ -253,8 +323,14 @@ def _shifts(model: Generator, request: Request, own: Piece) -> Tensor | None:
     return key_shifts(own.roll.frame, model.spec) if has_pitch else None    # of all its tracks, not of the given alone
 
 
-def _told(name: str, spec: RollSpec, own: Piece, tracks: Tensor, shifts: Tensor | None) -> str:
-    """One line on what becomes of a file's tracks and bars, and in which key it is taken to be."""
+def _told(
+    name: str, spec: RollSpec, own: Piece, tracks: Tensor, shifts: Tensor | None = None, is_padded: bool = False
+) -> str:
+    """One line on what becomes of a file's tracks and bars, and in which key it is taken to be, where that can be changed.
+
+    Args:
+        is_padded: the bars before the first note come back as silent ones.
+    """
     given = [track.name for track, kept in zip(spec.tracks, tracks) if kept]
     used = [f"{track} -> {place}" for track, place in own.places.items() if place in given]
     unused = [track for track, place in own.places.items() if place not in given]
@@ -266,7 +342,7 @@ def _told(name: str, spec: RollSpec, own: Piece, tracks: Tensor, shifts: Tensor 
         parts.append(f"key: {name_of_shift(int(shifts))} (another: --key)")
     for reason, first, last in own.left_out:
         where = f"bar {first} is" if first == last else f"bars {first} to {last} are"
-        instead = ", a whole silent bar in its place" if last <= own.first_bar else ""
+        instead = ", a whole silent bar in its place" if is_padded and last <= own.first_bar else ""
         parts.append(f"{where} left out{instead}: {reason}")
     if own.n_out_of_range:
         parts.append(f"{own.n_out_of_range} notes lie outside the model's pitches")

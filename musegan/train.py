@@ -20,7 +20,7 @@ from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.models.batch import n_processes
-from musegan.training import gan, melody, processes
+from musegan.training import gan, melody, processes, vae
 from musegan.training.log import Progress
 from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
@@ -83,6 +83,8 @@ def _loop(settings: AnyConfig) -> Callable[..., bool]:
             return gan.train
         case "melody":
             return melody.train
+        case "vae":
+            return vae.train
         case unknown:
             raise ValueError(f"unknown family of models: {unknown!r}")
 

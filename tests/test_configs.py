@@ -13,7 +13,7 @@ from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import build
-from musegan.training import calibration, gan, melody
+from musegan.training import calibration, gan, melody, vae
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC
@@ -43,7 +43,7 @@ def step_of(settings, dataset, folder, monkeypatch):
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
     run = RunFolder(folder)
     run.create()
-    assert {"gan": gan, "melody": melody}[settings.family].train(settings, dataset, run)
+    assert {"gan": gan, "melody": melody, "vae": vae}[settings.family].train(settings, dataset, run)
     assert run.best.exists()
 
 
@@ -203,3 +203,14 @@ def test_mistakes_in_a_config_of_melodies(options, message):
     with pytest.raises(UserError, match=message):
         load("--family=melody", *options)
     assert load("--family=melody") == MelodyConfig()
+
+
+@pytest.mark.parametrize("option, message", [
+    ("--train.beta=-1", "train.beta must be at least 0: got -1"),
+    ("--train.ema_decay=1", r"train.ema_decay must lie in \[0, 1\): got 1"),
+    ("--model.encoder_width=0", "model.encoder_width must be at least 1: got 0"),
+    ("--model.discriminator_width=64", "did you mean model.*_width?"),
+])
+def test_keys_of_an_autoencoder_are_checked(option, message):
+    with pytest.raises(UserError, match=message):
+        load("--family=vae", option)

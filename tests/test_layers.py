@@ -15,10 +15,10 @@ LAYERS = [
     {"data", "models", "losses", "metrics", "export"},
     {"latents", "decoding"},
     {"sampling", "evaluation"},
-    {"accompaniment", "melodies"},
+    {"accompaniment", "melodies", "reconstruction"},
     {"training", "pages", "requests"},
     {"melody_requests"},
-    {"prepare", "train", "generate", "evaluate", "inspect", "info", "cli", "__main__"},
+    {"prepare", "train", "generate", "options", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 COMMANDS = len(LAYERS) - 1    # the one layer whose parts share: the command line, the versions

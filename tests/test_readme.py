@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from musegan import cli, config, generate, prepare
+from musegan import cli, config, options, prepare
 from musegan.data.tracks import load_preset
 
 ROOT = Path(__file__).parent.parent
@@ -62,11 +62,11 @@ def test_commands_of_the_guides_are_understood(guide, tmp_path, monkeypatch):
             elif arguments[0] == "train":
                 assert cli.main([*arguments, "--dry-run"]) == 0, line
             elif arguments[0] == "prepare":
-                options = prepare._parser().parse_args(arguments[1:])
-                assert options.inputs and options.out, line
+                understood = prepare._parser().parse_args(arguments[1:])
+                assert understood.inputs and understood.out, line
             elif arguments[0] == "generate":
-                request = generate._melody_request if "--melody-model" in arguments else generate._request
-                assert request(generate._parser().parse_args(arguments[1:])), line
+                request = options.melody_request if "--melody-model" in arguments else options.request
+                assert request(options.parser().parse_args(arguments[1:])), line
             else:
                 assert arguments[0] in cli.COMMANDS, line
 

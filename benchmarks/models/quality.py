@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 
 from musegan import config
-from musegan.config import Config
 from musegan.data.dataset import PackedDataset
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus

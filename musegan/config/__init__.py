@@ -21,9 +21,10 @@ from musegan.config.parsing import (
     to_yaml,
     values_of,
 )
+from musegan.config.vae import VaeConfig, VaeModelConfig, VaeTrainConfig
 
 __all__ = [
     "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "MELODY_KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig", "Loss",
-    "MelodyConfig", "MelodyDataConfig", "MelodyModelConfig", "MelodyTrainConfig", "ModelConfig", "TrainConfig",
-    "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml", "values_of",
+    "MelodyConfig", "MelodyDataConfig", "MelodyModelConfig", "MelodyTrainConfig", "ModelConfig", "TrainConfig", "VaeConfig",
+    "VaeModelConfig", "VaeTrainConfig", "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml", "values_of",
 ]    # fmt: skip

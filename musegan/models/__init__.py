@@ -1,4 +1,5 @@
-"""Networks: `build` makes a generator/discriminator pair, `build_sequence` one of melodies, `load_model` reads either."""
+"""Networks: `build` makes a generator/discriminator pair, `build_sequence` a model of melodies, `build_vae` a decoder and its
+encoder; `load_*` read folders."""
 
 from __future__ import annotations
 
@@ -6,24 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from musegan.config import MelodyModelConfig, ModelConfig
+from musegan.config import MelodyModelConfig, ModelConfig, VaeModelConfig
 from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
-from musegan.models.folder import load_generator, load_model, save_model
+from musegan.models.folder import load_encoder, load_generator, load_model, save_model
 from musegan.models.generator import Facts, Generator, Given, RollLogits
 from musegan.models.layout import Layout
 from musegan.models.musegan import MuseganDiscriminator, MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Discriminator, MuseganV3Generator
 from musegan.models.sequence import GruModel, LstmModel, RecurrentModel, SequenceModel, State
 from musegan.models.transformer import TransformerModel
+from musegan.models.vae import PhraseEncoder
 from musegan.roll import RollSpec
 from musegan.tokens import Vocabulary
 
 __all__ = [
     "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
     "Given", "GruModel", "Layout", "LstmModel", "MuseganDiscriminator", "MuseganGenerator", "MuseganV3Discriminator",
-    "MuseganV3Generator", "RecurrentModel", "RollLogits", "SequenceModel", "State", "TransformerModel", "build",
-    "build_sequence", "load_generator", "load_model", "save_model",
+    "MuseganV3Generator", "PhraseEncoder", "RecurrentModel", "RollLogits", "SequenceModel", "State", "TransformerModel", "build",
+    "build_sequence", "build_vae", "load_encoder", "load_generator", "load_model", "save_model",
 ]    # fmt: skip
 
 
@@ -121,3 +123,30 @@ def build_sequence(
             )
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")
+
+
+def build_vae(
+    config: VaeModelConfig,
+    spec: RollSpec,
+    cell_counts: Tensor,
+    n_bars: int,
+    facts: Facts = Facts(),
+    attributes: tuple[str, ...] = (),
+) -> tuple[CompactGenerator, PhraseEncoder]:
+    """A fresh decoder and its encoder; arguments as of `build`, and the names of the encoder's directions."""
+    layout = Layout.fit(cell_counts, spec, tuple(config.mono_tracks))
+    decoder = CompactGenerator(
+        layout,
+        n_bars,
+        facts,
+        latent_size=config.latent_size,
+        width=config.decoder_width,
+        track_width=config.track_width,
+        n_blocks=config.n_blocks,
+        own_bar_share=config.own_bar_share,
+        shared_rhythm=config.shared_rhythm,
+    )
+    encoder = PhraseEncoder(
+        layout, config.latent_size, config.encoder_width, config.track_width, config.n_blocks, attributes
+    )
+    return decoder, encoder

@@ -65,14 +65,13 @@ class CompactGenerator(Generator):
         shared_rhythm: bool = True,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
-        if isinstance(n_blocks, bool) or not isinstance(n_blocks, int) or not 0 <= n_blocks <= MAX_BLOCKS:
-            raise UserError(f"n_blocks must be a whole number from 0 to {MAX_BLOCKS}: got {n_blocks!r}")
+        check_n_blocks(n_blocks)
         if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
             raise TypeError(f"own_bar_share must be a number: got {own_bar_share!r}")
         if not 0 <= own_bar_share < math.inf:
             raise ValueError(f"own_bar_share must be at least 0, and finite: got {own_bar_share!r}")
         check_variant(variant)
-        n_tracks, n_beats, n_steps = layout.spec.n_tracks, layout.spec.beats_per_bar, layout.spec.steps_per_beat
+        n_tracks, n_beats = layout.spec.n_tracks, layout.spec.beats_per_bar
         n_rows = 1 if variant == "composer" else 1 + n_tracks
         super().__init__(layout, n_bars, facts, (n_rows, 1 + n_bars, latent_size), SLOPE, accompaniment)
         self.variant, self.own_bar_share = variant, float(own_bar_share)
@@ -138,8 +137,8 @@ class CompactGenerator(Generator):
         with torch.no_grad():
             self.to_gate.bias.fill_(GATE_BIAS)
 
-    def raw(self, latents: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
-        """Latents -> cells [N, B, T, F] and gates [N, B, 1, K], before their nonlinearities."""
+    def raw(self, latents: Tensor, given: Given | None = None) -> tuple[Tensor, Tensor]:
+        """Latents, as of `probabilities`, to cells [N, B, T, F] and gates [N, B, 1, K] before their nonlinearities."""
         n_beats = self.spec.beats_per_bar
         if latents.ndim == 5:
             common, own = latents.unbind(2)    # [N, 1 + K, B, Z] each
@@ -303,6 +302,16 @@ class CompactEncoder(nn.Module):
         for block in self.blocks:
             levels.append(block(levels[-1]))
         return [skip(F.leaky_relu(norm(h), 0.2)) for skip, norm, h in zip(self.skips, self.norms, levels)]
+
+
+def check_n_blocks(n_blocks: int) -> None:
+    """Checks a number of residual blocks.
+
+    Raises:
+        UserError: it is not a whole number, or out of range.
+    """
+    if isinstance(n_blocks, bool) or not isinstance(n_blocks, int) or not 0 <= n_blocks <= MAX_BLOCKS:
+        raise UserError(f"n_blocks must be a whole number from 0 to {MAX_BLOCKS}: got {n_blocks!r}")
 
 
 def gated(logit: Tensor, gate: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ from musegan.models.musegan import MuseganGenerator
 from musegan.models.musegan_v3 import MuseganV3Generator
 from musegan.models.sequence import GruModel, LstmModel
 from musegan.models.transformer import TransformerModel
+from musegan.models.vae import PhraseEncoder
+
+ENCODER = "encoder"    # of an autoencoder, the folder in its decoder's folder
 
 _M = TypeVar("_M", bound=nn.Module)
 
@@ -46,6 +49,7 @@ _KINDS: dict[str, type[Model]] = {
     kind.kind: kind
     for kind in (
         CompactGenerator, MuseganGenerator, MuseganV3Generator, BMuseganGenerator, LstmModel, GruModel, TransformerModel,
+        PhraseEncoder,
     )    # fmt: skip
 }
 
@@ -118,6 +122,20 @@ def load_generator(folder: Path) -> Generator:
         UserError: see `load_model`; or it is of another family.
     """
     return check_family(load_model(folder), Generator, folder)
+
+
+def load_encoder(folder: Path, decoder: Generator) -> PhraseEncoder:
+    """Reads the encoder that lies beside a decoder in a model folder.
+
+    Raises:
+        UserError: there is none, or it does not fit the decoder; see `load_model`.
+    """
+    if not (Path(folder) / ENCODER).is_dir():
+        raise UserError(f"{folder} has no encoder: a model that `musegan train --family vae` makes has one")
+    encoder = check_family(load_model(Path(folder) / ENCODER), PhraseEncoder, folder)
+    if encoder.layout != decoder.layout or encoder.latent_shape(decoder.n_bars) != decoder.latent_shape:
+        raise UserError(f"{Path(folder) / ENCODER} does not fit the model in {folder}: its tracks or its latents are others")
+    return encoder
 
 
 def check_family(model: nn.Module, wanted: type[_M], folder: Path) -> _M:

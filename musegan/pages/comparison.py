@@ -9,7 +9,7 @@ from functools import partial
 from musegan.data.facts import pitch_name
 from musegan.evaluation import naive
 from musegan.evaluation.comparison import GENERATED, REAL, Comparison, DistanceRow, Estimate, HistogramRow, StatisticRow
-from musegan.evaluation.statistics import ALL, RATIOS, statistics
+from musegan.evaluation.statistics import RATIOS, statistics
 from musegan.metrics.histograms import FAMILIES
 from musegan.pages.bins import TITLES, bins
 from musegan.pages.html import Cell, plural, table, text

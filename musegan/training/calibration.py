@@ -13,10 +13,10 @@ from torch import Tensor
 
 from musegan.decoding import scores, sounding_before
 from musegan.metrics.histograms import total_variation
-from musegan.models import Facts, Generator, Layout, RollLogits
+from musegan.models import Facts, Generator, Layout, PhraseEncoder, RollLogits
 from musegan.ops import notes
 from musegan.roll import Roll
-from musegan.sampling import GivenRoll, logits_of
+from musegan.sampling import GivenRoll, logits_from, logits_of
 
 _RANGE = (0.1, 0.9)    # what is less likely, or more, is not decided by density
 _GIVEN_RANGE = (0.001, 0.999)    # to given tracks generators are sure of silence where the data has none
@@ -58,6 +58,27 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
             _calibrate_given(generator, seed, real)
 
 
+@torch.no_grad()
+def calibrate_reconstructions(decoder: Generator, encoder: PhraseEncoder, real: Roll) -> None:
+    """Sets an encoder's thresholds such that reconstructions of phrases sound, and start notes, as often as these.
+
+    Args:
+        decoder, encoder: in evaluation mode.
+        real: planes [N, K, B, T, P] bool that they were not trained on, in the training key: of others they are too sure.
+    """
+    like = next(encoder.parameters())
+    logits = logits_from(decoder, encoder(decoder.layout.crop(real).to(like)).mean)
+    frame_density, onset_density = _densities(real)
+    encoder.thresholds.copy_(_thresholds(logits, decoder, frame_density, onset_density))
+
+
+def _densities(real: Roll) -> tuple[list[float], list[float]]:
+    """[K] pitches of each track that sound at a step, and its share of sounding cells that start a note."""
+    n_cells, n_onsets = (plane.sum((0, 2, 3, 4)) for plane in real)    # [K]
+    n_steps = real.frame[:, 0, ..., 0].numel()
+    return (n_cells / n_steps).tolist(), (n_onsets / n_cells.clamp(min=1)).tolist()
+
+
 def _calibrate_given(generator: Generator, seed: int, real: Roll) -> None:
     """Sets the thresholds to each track that sounds in real phrases, and of each to all the others."""
     cells = real.frame.flatten(2).sum(2)    # [N, K]
@@ -74,13 +95,11 @@ def _calibrate_given(generator: Generator, seed: int, real: Roll) -> None:
 
 def _thresholds_to(given: Tensor, generator: Generator, seed: int, real: Roll, phrases: Tensor) -> Tensor:
     """[2, K] for tracks [K] bool of real phrases of some indices."""
-    n_steps = real.frame[0, 0, ..., 0].numel()
-    n_cells, n_onsets = (plane[phrases].flatten(2).sum(2).sum(0) for plane in real)    # [K]
-    frame_density, onset_density = n_cells / (len(phrases) * n_steps), n_onsets / n_cells.clamp(min=1)
+    frame_density, onset_density = _densities(real.map(lambda plane: plane[phrases]))
     spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]    # phrases of a piece lie in a row
     given = GivenRoll(real.map(lambda plane: plane[spread]), given.expand(_N_GIVEN, -1))
     logits = logits_of(generator, range(_N_GIVEN), seed, given)
-    return _thresholds(logits, generator, frame_density.tolist(), onset_density.tolist(), _GIVEN_RANGE)
+    return _thresholds(logits, generator, frame_density, onset_density, _GIVEN_RANGE)
 
 
 def _thresholds(

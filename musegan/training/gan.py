@@ -14,17 +14,14 @@ from torch import nn
 from musegan.config import Config, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.loader import Batches, Loader
-from musegan.data.phrases import Augmentation, Phrases
-from musegan.errors import UserError
-from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
-from musegan.keys import median_pitches
-from musegan.models import Facts, build
+from musegan.data.phrases import Augmentation
+from musegan.models import build
 from musegan.models.batch import n_processes, rank
 from musegan.seeding import derived_seed
 from musegan.training import processes
 from musegan.training.augmentation import ADAPT_EVERY, Strength, view
 from musegan.training.log import Progress
-from musegan.training.loops import check_finite, device_of, halved, restore, save, update_average
+from musegan.training.loops import check_finite, check_parts, device_of, facts_of, halved, restore, save, update_average
 from musegan.training.record import Record
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
@@ -59,14 +56,14 @@ def train(
             main process raises it too, the others raise a `ToldByMain`.
     """
     settings, main = config.train, processes.is_main()
-    _check_parts(settings)
+    check_parts(settings.batch_size, settings.accumulate)
     with processes.together():
         # Data
         device = device_of(settings.device)
         training, held_out, _ = split(config.data, dataset)
         fingerprint = training.fingerprint()
         if main:
-            validation = Validation(training, held_out, settings)
+            validation = Validation(training, held_out, settings.validation_samples, settings.seed, settings.accompany_share)
             progress.say(f"{len(training)} phrases to train on, {len(held_out)} held out; "
                          f"distance between them {validation.floor:.3f}")
 
@@ -75,7 +72,7 @@ def train(
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(settings.seed, "weights"))
             generator, discriminator = build(
-                config.model, dataset.spec, cell_counts, config.data.n_bars, _facts(training)
+                config.model, dataset.spec, cell_counts, config.data.n_bars, facts_of(training)
             )
         layout, first_slope = generator.layout, generator.slope.item()
         average = copy.deepcopy(generator).requires_grad_(False).eval()
@@ -163,29 +160,6 @@ def train(
                         facts = {"step": step, "best": record.best, "augment_probability": strength.probability}
                         save(run, state, data=fingerprint, **facts)
     return step >= settings.steps
-
-
-def _check_parts(settings: TrainConfig) -> None:
-    n = n_processes()
-    if settings.batch_size % (n * settings.accumulate):
-        several = f"{n} processes" + (f" x train.accumulate={settings.accumulate}" if settings.accumulate > 1 else "")
-        raise processes.told_once(UserError(
-            f"train.batch_size, of all processes together, must be divisible by {several}: got {settings.batch_size}"
-        ))
-
-
-def _facts(training: Phrases) -> Facts:
-    """What a generator keeps of the data it was trained on."""
-    cells, n_steps = training.cell_counts.sum(1), len(training) * training.n_bars * training.dataset.spec.steps_per_bar
-    tempo_bpm = float(training.dataset.tempo_bpm[training.starts].median())
-    median = median_pitches(training.cell_counts, training.dataset.spec)
-    return Facts(
-        frame_density=tuple((cells / n_steps).tolist()),
-        onset_density=tuple((training.onset_counts / cells.clamp(min=1)).tolist()),
-        key_shifts=tuple(training.shift_counts()),
-        tempo_bpm=round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
-        median_pitch=tuple(median.tolist()),
-    )
 
 
 def _enter_stage(networks: dict[str, nn.Module], stage: str) -> None:

@@ -8,11 +8,17 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from musegan.data.phrases import Phrases
 from musegan.errors import UserError, one_line
+from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
+from musegan.keys import median_pitches
+from musegan.models import Facts
 from musegan.models.batch import n_processes
 from musegan.models.generator import CALIBRATED
 from musegan.training import processes
 from musegan.training.run_folder import RunFolder
+
+MEASURED = (*CALIBRATED, "directions")    # buffers that are set by what a network makes, not trained
 
 
 class Stateful(Protocol):
@@ -44,6 +50,33 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
+def facts_of(training: Phrases) -> Facts:
+    """What a generator keeps of the data it was trained on."""
+    cells, n_steps = training.cell_counts.sum(1), len(training) * training.n_bars * training.dataset.spec.steps_per_bar
+    tempo_bpm = float(training.dataset.tempo_bpm[training.starts].median())
+    return Facts(
+        frame_density=tuple((cells / n_steps).tolist()),
+        onset_density=tuple((training.onset_counts / cells.clamp(min=1)).tolist()),
+        key_shifts=tuple(training.shift_counts()),
+        tempo_bpm=round(min(max(tempo_bpm, MIN_TEMPO_BPM), MAX_TEMPO_BPM), 2),
+        median_pitch=tuple(median_pitches(training.cell_counts, training.dataset.spec).tolist()),
+    )
+
+
+def check_parts(batch_size: int, accumulate: int = 1) -> None:
+    """Checks that each process has as many phrases of a batch, in each of its parts.
+
+    Raises:
+        UserError: the batch cannot be divided like this.
+    """
+    n = n_processes()
+    if batch_size % (n * accumulate):
+        several = f"{n} processes" + (f" x train.accumulate={accumulate}" if accumulate > 1 else "")
+        raise processes.told_once(UserError(
+            f"train.batch_size, of all processes together, must be divisible by {several}: got {batch_size}"
+        ))
+
+
 def halved(learning_rate: float, steps: int, step: int) -> float:
     """A learning rate that falls by half in so many steps, smoothly; 0 for never."""
     return learning_rate * (0.5 ** (step / steps) if steps else 1.0)
@@ -66,7 +99,7 @@ def check_finite(step: int, numbers: dict[str, float], networks: dict[str, nn.Mo
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Moves an average, batch-norm statistics included, towards a network; what is calibrated stays.
+    """Moves an average, batch-norm statistics included, towards a network; what was measured of it stays.
 
     Args:
         decay: reached after a ramp-up.
@@ -74,7 +107,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     """
     decay = min(decay, (1 + step) / (10 + step))
     for (name, old), new in zip(average.state_dict().items(), network.state_dict().values()):
-        if name in CALIBRATED:
+        if name in MEASURED:
             continue
         if old.is_floating_point() and name != "slope":
             old.lerp_(new, 1 - decay)

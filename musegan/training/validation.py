@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musegan.config import TrainConfig
 from musegan.data.phrases import Phrases
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, flagged, measure, values_by_name
@@ -39,12 +38,13 @@ class Validation:
 
     Args:
         training, held_out: real phrases.
-        settings: how many are looked at, and the seed.
+        n: how many are looked at.
+        seed: decides which, and what is generated.
+        accompany_share: of generated phrases that accompany held-out ones, where a generator does.
     """
 
-    def __init__(self, training: Phrases, held_out: Phrases, settings: TrainConfig):
-        n, self._seed = settings.validation_samples, settings.seed
-        self._n, self._share = n, settings.accompany_share
+    def __init__(self, training: Phrases, held_out: Phrases, n: int, seed: int, accompany_share: float = 0.0):
+        self._n, self._seed, self._share = n, seed, accompany_share
         rolls = {"held_out": held_out.sample(n, self._seed), "training": training.sample(n, self._seed)}
         self._real = {name: _measured(roll, training) for name, roll in rolls.items()}
         self._held_out = rolls["held_out"]

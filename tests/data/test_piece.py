@@ -9,7 +9,7 @@ from musegan.data.events import SongError
 from musegan.data.piece import read_pieces
 from musegan.data.sources import Source
 from musegan.export import write_midi, write_npz
-from musegan.roll import PRESETS, Roll, RollSpec
+from musegan.roll import PRESETS, RollSpec
 from tests.models.test_layout import random_roll
 
 SPEC = RollSpec(PRESETS["lpd5"])

@@ -6,11 +6,14 @@ import torch
 from musegan.models import CompactGenerator, Facts, Layout, RollLogits
 from musegan.models.bmusegan import BMuseganGenerator
 from musegan.ops import notes
+from musegan.reconstruction import Autoencoder, strung
 from musegan.roll import Roll, RollSpec, Track
 from musegan.sampling import GivenRoll, sample
-from musegan.training.calibration import calibrate
+from musegan.training.calibration import calibrate, calibrate_reconstructions
 from tests.models.test_compact import pair
 from tests.models.test_layout import SPEC, random_roll
+from tests.models.test_vae import pair as autoencoder
+from tests.models.test_vae import phrases
 
 # [K] pitches that sound at a step, where the outputs of a new generator with these facts start somewhere else
 WANTED = Facts((0.3, 1.2, 0.6), (1.0, 0.97, 0.95))
@@ -235,3 +238,18 @@ def test_the_same_seed_and_phrases_are_the_same_thresholds():
         calibrate(generator, seed=0, real=random_roll(n=200, density=0.05).map(lambda plane: plane[:batch]))
         found.append(generator.given_thresholds)
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_reconstructions_sound_as_often_as_the_phrases():
+    decoder, encoder = autoencoder()
+    with torch.no_grad():    # decided cells, at another density
+        for head in decoder.heads:
+            head.step.weight.mul_(6), head.step.bias.add_(0.3)
+    layout = decoder.layout
+    real = Roll(*(plane.bool() for plane in layout.expand(layout.crop(phrases(n=64)).float(), outside=0.0)))
+    calibrate_reconstructions(decoder, encoder, real)
+    own = Autoencoder(decoder, encoder)
+    made = own.decode(strung(own.encode(real)))
+    for k, (wanted, found) in enumerate(zip(*(roll.frame.sum((0, 2, 3, 4)).tolist() for roll in (real, made)))):
+        assert found == pytest.approx(wanted, rel=0.1), k
+    assert len(set(encoder.thresholds[0].tolist())) == 3 and decoder.thresholds.eq(0.5).all()
