@@ -1,0 +1,102 @@
+"""The tour, in English, in Chinese and as a notebook: one tour, whose code runs and prints what the pages say.
+
+`python -m tests.test_tour` writes the notebook anew, from the English page.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = ("tour.md", "tour.zh-CN.md")
+BLOCK = re.compile(r"^```(python|text)\n(.*?)^```\n", flags=re.DOTALL | re.MULTILINE)
+RUN = """
+import json, sys
+names = {"__name__": "__main__"}
+for cell in json.load(sys.stdin):
+    exec(compile(cell, "<cell>", "exec"), names)
+    print(end="\\0", flush=True)
+"""
+
+
+def code_of(page):
+    return [text for language, text in BLOCK.findall((DOCS / page).read_text()) if language == "python"]
+
+
+def outputs_of(page):
+    """What each code block prints; empty where the page shows nothing."""
+    found = []
+    for language, text in BLOCK.findall((DOCS / page).read_text()):
+        if language == "python":
+            found.append("")
+        else:
+            found[-1] = text
+    return found
+
+
+def notebook():
+    """The English page as a notebook: its code as cells, the text between them without outputs and pictures."""
+    page = re.sub(r"^!\[[^\n]*\n\n|^```text\n(.*?)^```\n", "", (DOCS / "tour.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    cells = []
+    for i, part in enumerate(BLOCK.split(page)):    # text, "python", code, text, ...
+        kind = {"cell_type": "code", "execution_count": None, "outputs": []} if i % 3 == 2 else {"cell_type": "markdown"}
+        for piece in [part] if i % 3 == 2 else re.split(r"^(?=## )", part, flags=re.MULTILINE):
+            if i % 3 != 1 and piece.strip():
+                source = piece.strip("\n").splitlines(keepends=True)
+                cells.append({"id": f"cell-{len(cells):02}", **kind, "metadata": {}, "source": source})
+    metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    whole = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def test_the_notebook_is_the_english_page():
+    assert (DOCS / "tour.ipynb").read_text() == notebook(), "python -m tests.test_tour writes it anew"
+
+
+def test_both_pages_show_the_same():
+    english, chinese = ((code_of(page), outputs_of(page), pictures_of(page)) for page in PAGES)
+    assert english == chinese
+
+
+def pictures_of(page):
+    return re.findall(r"^!\[.+\]\((tour-\S+\.png)\)$", (DOCS / page).read_text(), flags=re.MULTILINE)
+
+
+def test_pictures_are_small():
+    pictures = pictures_of("tour.md")
+    assert pictures and set(pictures) == {path.name for path in DOCS.glob("tour-*.png")}
+    assert all((DOCS / picture).stat().st_size < 60_000 for picture in pictures)
+
+
+def test_cells_are_of_the_public_api():
+    for cell in code_of("tour.md"):
+        compile(cell, "<cell>", "exec")
+        assert not re.search(r"(\.|import )_\w", cell)
+        assert max(map(len, cell.splitlines())) <= 125
+
+
+@pytest.mark.exhaustive
+def test_the_tour_runs(tmp_path):
+    """All cells in one process, in an empty folder; those before the first training print exactly what the page says."""
+    cells = [cell["source"] for cell in json.loads((DOCS / "tour.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+    cells = ["".join(lines) for lines in cells]
+    done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(cells), text=True, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed, said = done.stdout.split("\0")[:-1], outputs_of("tour.md")
+    first_trained = next(i for i, cell in enumerate(cells) if "melody.train(" in cell)
+    assert printed[:first_trained] == said[:first_trained]
+    assert [bool(text) for text in printed] == [bool(text) for text in said]
+    (folder,) = tmp_path.iterdir()
+    assert f"{' '.join(sorted(path.name for path in folder.glob('*.*')))}\n" == printed[-1] == said[-1]
+    assert (folder / "played.wav").read_bytes()[:4] == b"RIFF"
+
+
+if __name__ == "__main__":
+    (DOCS / "tour.ipynb").write_text(notebook())
