@@ -108,7 +108,9 @@ class Block(nn.Module):
         if before:
             k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)    # [N, heads, M + L, C / heads]
         n_new, n_all = q.shape[2], k.shape[2]
-        seen = torch.ones(n_new, n_all, dtype=torch.bool, device=h.device).tril(n_all - n_new) if before else None
+        seen = None    # by a single new token, all
+        if before and n_new > 1:
+            seen = torch.ones(n_new, n_all, dtype=torch.bool, device=h.device).tril(n_all - n_new)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=not before)
         h = h + self._dropped(self.attended(attended.transpose(1, 2).flatten(2)))    # [N, L, C]
         return h + self._dropped(self.dense(self.norm_dense(h))), (k, v)
