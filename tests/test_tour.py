@@ -46,7 +46,8 @@ def pictures_of(page):
 
 def notebook():
     """The English page as a notebook: its code as cells, the text between them without outputs and pictures."""
-    page = re.sub(r"^!\[[^\n]*\n\n|^```text\n(.*?)^```\n", "", (DOCS / "tour.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    shown = re.compile(r"^!\[[^\n]*\n\n|^```text\n.*?^```\n", flags=re.DOTALL | re.MULTILINE)
+    page = shown.sub("", (DOCS / "tour.md").read_text())
     cells = []
     for i, part in enumerate(BLOCK.split(page)):    # text, "python", code, text, ...
         kind = {"cell_type": "code", "execution_count": None, "outputs": []} if i % 3 == 2 else {"cell_type": "markdown"}
@@ -87,8 +88,8 @@ def test_cells_are_of_the_public_api():
 @pytest.mark.exhaustive
 def test_the_tour_runs(tmp_path):
     """All cells in one process, in an empty folder; what no training decides is printed exactly as the page has it."""
-    cells = [cell["source"] for cell in json.loads((DOCS / "tour.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
-    cells = ["".join(lines) for lines in cells]
+    cells = json.loads((DOCS / "tour.ipynb").read_text())["cells"]
+    cells = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     done = subprocess.run(
         [sys.executable, "-c", RUN], input=json.dumps(cells), text=True, capture_output=True, cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},    # one core, as the page says
