@@ -191,7 +191,7 @@ def a_multitrack_holds(song, resolution):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_bars_are_the_same_through_a_multitrack_that_holds_the_song(data):
     preset = data.draw(presets())
     song = data.draw(songs(preset, per_quarter=(24, 96, 480)))

@@ -1,6 +1,6 @@
 """No file can crash, hang or bloat the data side: damaged files, some hundreds at random and the worst by name.
 
-They are read in another process, so that a crash is a failed test. `python -m tests.data.fuzz` reads far more.
+They are read in another process, so that a crash is a failed test. The worst ones are marked exhaustive. `python -m tests.data.fuzz` reads far more.
 """
 
 import os
@@ -50,6 +50,7 @@ def by_name(tmp_path_factory):
     return {case.kind: outcome for _, case, outcome in read}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", NASTY)
 def test_the_worst_files_are_read_or_left_out(by_name, name):
     outcome = by_name[name]
@@ -66,6 +67,7 @@ def test_damaged_files_are_read_or_left_out(tmp_path):
     assert len(outcomes) == 300 and sum(outcome.kind == "ok" for outcome in outcomes.values()) > 30
 
 
+@pytest.mark.exhaustive
 def test_faults_are_found(tmp_path, monkeypatch):
     faults = ("crash", "hang", "memory", "exception")
     monkeypatch.setenv("FUZZ_PLANT", ",".join(f"{fault}={fault}" for fault in faults))

@@ -34,7 +34,7 @@ def differences(found, expected, path, loose=0.0):
         yield path, found, expected
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_embedded_music(tmp_path, all_splits):
     check("freedoom", freedoom(open_dataset("freedoom", tmp_path / "data", "--data", print)))
 
