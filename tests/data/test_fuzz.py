@@ -1,6 +1,7 @@
 """No file can crash, hang or bloat the data side: damaged files, some hundreds at random and the worst by name.
 
-They are read in another process, so that a crash is a failed test. The worst ones are marked exhaustive. `python -m tests.data.fuzz` reads far more.
+They are read in another process, so that a crash is a failed test. The worst ones are marked exhaustive.
+`python -m tests.data.fuzz` reads far more.
 """
 
 import os
