@@ -194,3 +194,8 @@ def test_a_model_without_an_encoder_says_so(model, tmp_path, capsys):
     (model / ENCODER).rmdir()
     assert cli.main(["generate", "--model", str(model), "--phrase", str(phrase(tmp_path / "a.mid"))]) == 1
     assert "has no encoder: a model that `musegan train --family vae` makes has one" in capsys.readouterr().err
+
+
+def test_an_encoder_alone_makes_no_music(model, tmp_path, capsys):
+    assert cli.main(["generate", "--model", str(model / ENCODER), "--out", str(tmp_path / "out")]) == 1
+    assert "holds an encoder, which makes no music" in capsys.readouterr().err
