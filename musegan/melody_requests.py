@@ -23,7 +23,7 @@ from musegan.melodies import Choice, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.ops.notes import roll_from_notes
-from musegan.requests import DEFAULT_N, Made, Say
+from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
 from musegan.roll import Roll, RollSpec
 from musegan.sampling import exact
 
@@ -53,8 +53,8 @@ class MelodyRequest:
         """Raises UserError for what contradicts itself or is out of range."""
         if self.n is not None and self.n < 1:
             raise UserError(f"--n must be at least 1: got {self.n}")
-        if self.sample < 0:
-            raise UserError(f"--sample must be at least 0: got {self.sample}")
+        if not 0 <= self.sample <= MAX_SAMPLE:
+            raise UserError(f"--sample must be at least 0, and at most {MAX_SAMPLE}: got {self.sample}")
         if self.prime_bars is not None and self.prime is None:
             raise UserError("--prime-bars says how much of a file is taken: it needs --prime")
         if self.prime_bars is not None and self.prime_bars < 1:
