@@ -162,6 +162,7 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
 @pytest.mark.parametrize("options, message", [
     (["--more", "density=1"], "--more changes a phrase: it needs --phrase"),
     (["--phrase", "a", "--more", "density"], "--more must be ATTRIBUTE=AMOUNT, each once: got density"),
+    (["--phrase", "a", "--more", "density=" + "9" * 400], "--more must be at most 1000 times an attribute, up or down"),
     (["--phrase", "a", "--bars", 8], "--bars does not go with --phrase: the file says the length"),
     (["--phrase", "a", "--interpolate", 8], "--interpolate does not go with --phrase: a second file is what"),
     (["--phrase", "a", "--accompany", "b"], "--accompany does not go with --phrase: they are two ways"),
