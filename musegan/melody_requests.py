@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,11 +164,12 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
     if len(sources) != 1:
         raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
     try:
-        piece = next(read_melodies(sources[0], spec), None)
+        pieces = list(islice(read_melodies(sources[0], spec), 2))
     except SongError as err:
         raise UserError(f"--prime: {request.prime}: {err}") from err
-    if piece is None:
-        raise UserError(f"--prime: {request.prime} holds no music")
+    if len(pieces) != 1:
+        raise UserError(f"--prime takes one piece of music: {request.prime} has {'several' if pieces else 'none'}")
+    (piece,) = pieces
     if piece.roll.frame.shape[2] < n_own:
         raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}")
     table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]
