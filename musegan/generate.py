@@ -23,7 +23,7 @@ from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_
 from musegan.files import atomic_write
 from musegan.melody_requests import Accompaniment, make_accompanied, make_melodies
 from musegan.models import Generator, PhraseEncoder, SequenceModel, load_encoder, load_model
-from musegan.models.folder import check_family
+from musegan.models.folder import ENCODER, check_family
 from musegan.requests import Made, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
@@ -140,6 +140,8 @@ def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made:
     models = {"model": folder}
     if arguments.melody_model is not None:
         models["melody_model"] = _model_folder(arguments.melody_model, "--melody-model")
+    if arguments.phrase is not None:
+        models["encoder"] = folder / ENCODER
     digests = {name: hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest() for name, path in models.items()}
     return {
         "musegan": __version__,

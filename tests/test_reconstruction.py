@@ -157,6 +157,7 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
     record = json.loads((tmp_path / "out" / "request.json").read_text())
     assert record["options"]["phrase"] == [str(path)]
     assert [each["version"] for each in record["samples"]] == [0, 1]
+    assert record["encoder"] == str(model / ENCODER) and record["encoder_weights_sha256"] != record["weights_sha256"]
 
 
 @pytest.mark.parametrize("options, message", [
