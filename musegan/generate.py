@@ -22,8 +22,8 @@ from musegan.errors import UserError
 from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
 from musegan.melody_requests import Accompaniment, make_accompanied, make_melodies
-from musegan.models import Generator, SequenceModel, load_encoder, load_model
-from musegan.models.folder import check_family
+from musegan.models import Generator, PhraseEncoder, SequenceModel, load_encoder, load_model
+from musegan.models.folder import ENCODER, check_family
 from musegan.requests import Made, count, make
 from musegan.roll import Roll
 from musegan.training.run_folder import model_folder, models_by_name
@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     folder = _model_folder(arguments.model)
     model = load_model(folder)
+    if isinstance(model, PhraseEncoder):
+        raise UserError(f"--model: {folder} holds an encoder, which makes no music: name the folder in which it lies")
     melody_model = _melody_model(arguments)
     options.check(parser, arguments, model.family)
     tempo_bpm = model.facts.tempo_bpm if arguments.tempo is None else arguments.tempo
@@ -138,6 +140,8 @@ def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made:
     models = {"model": folder}
     if arguments.melody_model is not None:
         models["melody_model"] = _model_folder(arguments.melody_model, "--melody-model")
+    if arguments.phrase is not None:
+        models["encoder"] = folder / ENCODER
     digests = {name: hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest() for name, path in models.items()}
     return {
         "musegan": __version__,

@@ -47,7 +47,8 @@ class Choice:
         order = logits.sort(dim=1, descending=True, stable=True).indices    # [N, V]
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter_(1, order[:, :1], 1)
-        likeliest = (logits.gather(1, order) / self.temperature).softmax(1)
+        sorted_logits = logits.gather(1, order)
+        likeliest = ((sorted_logits - sorted_logits[:, :1]) / self.temperature).softmax(1)    # 0 at least once, however cold
         chosen = likeliest.cumsum(1) - likeliest < self.top_p    # the first always is
         if self.top_k:
             chosen[:, self.top_k :] = False

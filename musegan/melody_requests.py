@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from musegan.melodies import Choice, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.ops.notes import roll_from_notes
-from musegan.requests import DEFAULT_N, Made, Say
+from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
 from musegan.roll import Roll, RollSpec
 from musegan.sampling import exact
 
@@ -53,8 +54,8 @@ class MelodyRequest:
         """Raises UserError for what contradicts itself or is out of range."""
         if self.n is not None and self.n < 1:
             raise UserError(f"--n must be at least 1: got {self.n}")
-        if self.sample < 0:
-            raise UserError(f"--sample must be at least 0: got {self.sample}")
+        if not 0 <= self.sample <= MAX_SAMPLE:
+            raise UserError(f"--sample must be at least 0, and at most {MAX_SAMPLE}: got {self.sample}")
         if self.prime_bars is not None and self.prime is None:
             raise UserError("--prime-bars says how much of a file is taken: it needs --prime")
         if self.prime_bars is not None and self.prime_bars < 1:
@@ -163,11 +164,12 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
     if len(sources) != 1:
         raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
     try:
-        piece = next(read_melodies(sources[0], spec), None)
+        pieces = list(islice(read_melodies(sources[0], spec), 2))
     except SongError as err:
         raise UserError(f"--prime: {request.prime}: {err}") from err
-    if piece is None:
-        raise UserError(f"--prime: {request.prime} holds no music")
+    if len(pieces) != 1:
+        raise UserError(f"--prime takes one piece of music: {request.prime} has {'several' if pieces else 'none'}")
+    (piece,) = pieces
     if piece.roll.frame.shape[2] < n_own:
         raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}")
     table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]

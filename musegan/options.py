@@ -20,6 +20,7 @@ _OWN_OPTIONS = {
 }    # of each family of models, those that not all have
 _DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
 _OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["melody"])    # a melody, and a band to it
+_MOST = 1000    # of an attribute; far above what means anything, far below what overflows
 
 
 def parser() -> argparse.ArgumentParser:
@@ -162,7 +163,10 @@ def _amounts(words: list[str]) -> dict[str, float]:
     found = [re.fullmatch(r"(\w+)=([+-]?(?:\d+\.?\d*|\.\d+))", word) for word in words]
     if not all(found) or len({each[1] for each in found}) < len(found):
         raise UserError(f"--more must be ATTRIBUTE=AMOUNT, each once: got {' '.join(words)}")
-    return {each[1]: float(each[2]) for each in found}
+    amounts = {each[1]: float(each[2]) for each in found}
+    if any(abs(amount) > _MOST for amount in amounts.values()):
+        raise UserError(f"--more must be at most {_MOST} times an attribute, up or down: got {' '.join(words)}")
+    return amounts
 
 
 def _max_pitches(words: list[str]) -> int | dict[str, int] | None:

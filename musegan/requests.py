@@ -28,7 +28,7 @@ from musegan.seeding import derived_seed
 
 DEFAULT_N = 8
 _BATCH = 64     # phrases made at a time, so that memory does not grow with their number
-_MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
+MAX_SAMPLE = (1 << 31) - 1    # whose random draws end before the stream of 2^63 does, in the largest piece
 _FROM_ONE = ("reroll", "vary", "interpolate")
 _NOT_WITH_A_FILE = ("bars", "form", *_FROM_ONE)
 _NOT_WITH_A_PHRASE = {
@@ -83,8 +83,8 @@ class Request:
         """Raises UserError for what contradicts itself or is out of range."""
         if self.n is not None and self.n < 1:
             raise UserError(f"--n must be at least 1: got {self.n}")
-        if not 0 <= self.sample <= _MAX_SAMPLE:
-            raise UserError(f"--sample must be at least 0, and at most {_MAX_SAMPLE}: got {self.sample}")
+        if not 0 <= self.sample <= MAX_SAMPLE:
+            raise UserError(f"--sample must be at least 0, and at most {MAX_SAMPLE}: got {self.sample}")
         if not 0 <= self.truncation <= 1:
             raise UserError(f"--truncation must lie in [0, 1]: got {self.truncation:g}")
         asked = [name for name in _FROM_ONE if getattr(self, name) is not None]

@@ -170,12 +170,21 @@ def test_a_resolved_config_states_its_family(other, tmp_path):
 @pytest.mark.parametrize("content, message", [
     ("family: othr", "no family of models 'othr': there are gan, .*other; did you mean 'other'?"),
     ("family: 3", "no family of models 3: there are gan"),
+    ("family:\ntrain: {steps: 3}", "no family of models 'null': there are gan"),
+    ("family: [other]", r"no family of models \['other'\]: there are gan"),
     ("family: other\ntrain: {stepz: 3}", "did you mean train.steps?"),
 ])
 def test_an_unknown_family_or_key_of_one_is_told_in_one_line(content, message, other, tmp_path):
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(UserError, match=message):
         config.load(["--config", str(tmp_path / "mine.yaml")])
+
+
+@pytest.mark.parametrize("option", ["--famil", "--conf"])
+def test_options_are_written_out(option, other):
+    """What chooses the family is read before the parser is there, which would take a part of its name too."""
+    with pytest.raises(UserError, match=f"unrecognized arguments: {option}"):
+        config.load([option, "other" if option == "--famil" else str(other)])
 
 
 def test_the_article_s_lstm():

@@ -81,7 +81,8 @@ def test_choices_by_hand():
         two = torch.tensor([[5 / 8, 0, 3 / 8, 0, 0]], dtype=torch.float64)
         torch.testing.assert_close(choice.probabilities(logits), two, **near)
     one = torch.tensor([[1.0, 0, 0, 0, 0]], dtype=torch.float64)
-    for choice in (Choice(temperature=0), Choice(top_k=1), Choice(top_p=0.5), Choice(temperature=0.01)):
+    for choice in (Choice(temperature=0), Choice(top_k=1), Choice(top_p=0.5), Choice(temperature=0.01),
+                   Choice(temperature=1e-320)):    # fmt: skip
         torch.testing.assert_close(choice.probabilities(logits), one, **near)
     squared = torch.tensor([[25, 1, 9, 1, 0]], dtype=torch.float64) / 36
     torch.testing.assert_close(Choice(temperature=0.5).probabilities(logits), squared, **near)

@@ -210,7 +210,8 @@ def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
     (["--temperature", "-1"], "--temperature must be at least 0: got -1"),
     (["--bars", "0"], "--bars must be 1 to 1024: got 0"),
     (["--n", "0"], "--n must be at least 1: got 0"),
-    (["--sample", "-1"], "--sample must be at least 0: got -1"),
+    (["--sample", "-1"], "--sample must be at least 0, and at most 2147483647: got -1"),
+    (["--sample", str(1 << 60)], "--sample must be at least 0, and at most 2147483647: got 1152921504606846976"),
     (["--prime-bars", "2"], "--prime-bars says how much of a file is taken: it needs --prime"),
     (["--prime", "TUNE", "--key", "C"], "--key does not go with --prime: the file says the key"),
     (["--prime", "TUNE", "--bars", "2"], r"--bars counts the beginning too, and must be above its 2 (--prime-bars): got 2"),
@@ -218,6 +219,7 @@ def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
     (["--prime", "TUNE", "--prime-bars", "0"], "--prime-bars must be at least 1: got 0"),
     (["--prime", "nowhere.mid"], "nowhere.mid"),
     (["--prime", "FOLDER"], "--prime takes one file of music: "),
+    (["--prime", "PHRASES", "--prime-bars", "1"], "--prime takes one piece of music: "),
     (["--prime", "DRUMS"], "drums.mid: it has no notes but drums"),
 ])
 def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, capsys):
@@ -227,7 +229,9 @@ def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, 
     folder.mkdir()
     for name in ("a.mid", "b.mid"):
         (folder / name).write_bytes(tune.read_bytes())
-    options = [{"TUNE": tune, "DRUMS": drums, "FOLDER": folder}.get(word, word) for word in options]
+    phrases = tmp_path / "phrases.npy"
+    np.save(phrases, np.tile(np.arange(84)[:, None] == 40, (3, 4, 16, 1, 5)))
+    options = [{"PHRASES": phrases, "TUNE": tune, "DRUMS": drums, "FOLDER": folder}.get(word, word) for word in options]
     assert run_command("generate", "--model", run.path, *options, "--out", tmp_path / "out") == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("musegan: error: ") and message in error

@@ -157,11 +157,13 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
     record = json.loads((tmp_path / "out" / "request.json").read_text())
     assert record["options"]["phrase"] == [str(path)]
     assert [each["version"] for each in record["samples"]] == [0, 1]
+    assert record["encoder"] == str(model / ENCODER) and record["encoder_weights_sha256"] != record["weights_sha256"]
 
 
 @pytest.mark.parametrize("options, message", [
     (["--more", "density=1"], "--more changes a phrase: it needs --phrase"),
     (["--phrase", "a", "--more", "density"], "--more must be ATTRIBUTE=AMOUNT, each once: got density"),
+    (["--phrase", "a", "--more", "density=" + "9" * 400], "--more must be at most 1000 times an attribute, up or down"),
     (["--phrase", "a", "--bars", 8], "--bars does not go with --phrase: the file says the length"),
     (["--phrase", "a", "--interpolate", 8], "--interpolate does not go with --phrase: a second file is what"),
     (["--phrase", "a", "--accompany", "b"], "--accompany does not go with --phrase: they are two ways"),
@@ -194,3 +196,8 @@ def test_a_model_without_an_encoder_says_so(model, tmp_path, capsys):
     (model / ENCODER).rmdir()
     assert cli.main(["generate", "--model", str(model), "--phrase", str(phrase(tmp_path / "a.mid"))]) == 1
     assert "has no encoder: a model that `musegan train --family vae` makes has one" in capsys.readouterr().err
+
+
+def test_an_encoder_alone_makes_no_music(model, tmp_path, capsys):
+    assert cli.main(["generate", "--model", str(model / ENCODER), "--out", str(tmp_path / "out")]) == 1
+    assert "holds an encoder, which makes no music" in capsys.readouterr().err

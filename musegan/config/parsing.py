@@ -47,7 +47,7 @@ def find_family(argv: list[str]) -> str:
     """
     said = values_of("--family", argv)[-1:] or [*map(_family_of_file, _config_paths(argv))]
     family = next((name for name in reversed(said) if name is not None), DEFAULT_FAMILY)
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         nearest = difflib.get_close_matches(str(family), FAMILIES, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise UserError(f"no family of models {family!r}: there are {', '.join(FAMILIES)}{hint}")
@@ -61,7 +61,7 @@ def parser(prog: str, description: str = "", family: str = DEFAULT_FAMILY) -> js
         description: by default what the family says of itself.
     """
     description = description or FAMILIES[family].description
-    result = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    result = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
     result.add_argument("--config", action="config", help="YAML file, or the name of one of the package's configs.")
     families = ", ".join(FAMILIES)
     result.add_argument("--family", type=str, default=family,
@@ -128,7 +128,9 @@ def _family_of_file(path: Path) -> object:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return content.get("family") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or "family" not in content:
+        return None
+    return "null" if content["family"] is None else content["family"]
 
 
 def _plain(message: str) -> str:

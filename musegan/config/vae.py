@@ -62,7 +62,7 @@ class VaeTrainConfig:
     learning_rate_halving: int = 0
     """Steps in which the learning rate falls by half, smoothly; 0 for never."""
     max_gradient_norm: float = 1.0
-    """Of both networks' gradient together, of the loss in nats a step; what is longer is cut to this."""
+    """Of both networks' gradient together, of the loss in nats a step; what is longer is cut to this. 0 for never."""
     ema_decay: float = 0.999
     """Of both networks' moving average, which is what is saved and used; reached after a ramp-up."""
     validate_every: int = 500

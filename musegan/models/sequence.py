@@ -12,9 +12,12 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from musegan.errors import UserError
 from musegan.models.generator import MAX_BARS, Facts, check_positive
 from musegan.roll import RollSpec
 from musegan.tokens import Vocabulary
+
+MAX_LAYERS = 100    # a folder that says more would take forever to read
 
 
 class State(NamedTuple):
@@ -51,7 +54,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         check_positive(n_bars=n_bars, width=width)
         if n_bars > MAX_BARS:
-            raise ValueError(f"n_bars must be at most {MAX_BARS}: got {n_bars}")
+            raise UserError(f"n_bars must be at most {MAX_BARS}: got {n_bars}")
         wanted = Vocabulary(vocabulary.encoding, spec.n_pitches, spec.steps_per_bar)
         if vocabulary != wanted or spec.n_tracks != 1 or spec.tracks[0].is_drum:
             raise ValueError(f"spec must be of one pitched track, and its vocabulary {wanted}: got {vocabulary} and {spec}")
@@ -104,6 +107,17 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         return logits[:, 0], state
 
 
+def check_n_layers(n_layers: int) -> None:
+    """Checks a number of layers.
+
+    Raises:
+        ValueError, UserError: it is not a whole number, or out of range.
+    """
+    check_positive(n_layers=n_layers)
+    if n_layers > MAX_LAYERS:
+        raise UserError(f"n_layers must be at most {MAX_LAYERS}: got {n_layers}")
+
+
 class RecurrentModel(SequenceModel):
     """Embedding, recurrent layers, a dense layer with ReLU, logits.
 
@@ -130,7 +144,8 @@ class RecurrentModel(SequenceModel):
         dropout: float = 0.0,
     ):
         super().__init__(vocabulary, spec, n_bars, facts, embedding, position_in_bar)
-        check_positive(width=width, n_layers=n_layers)
+        check_positive(width=width)
+        check_n_layers(n_layers)
         between = dropout if n_layers > 1 else 0.0
         self.recurrent = self.layers(embedding, width, n_layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(dropout)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musegan.models.generator import Facts, check_positive
-from musegan.models.sequence import SequenceModel
+from musegan.models.sequence import SequenceModel, check_n_layers
 from musegan.roll import RollSpec
 from musegan.tokens import Vocabulary
 
@@ -49,7 +49,8 @@ class TransformerModel(SequenceModel):
         dropout: float = 0.0,
     ):
         super().__init__(vocabulary, spec, n_bars, facts, width, position_in_bar)
-        check_positive(n_layers=n_layers, n_heads=n_heads)
+        check_positive(n_heads=n_heads)
+        check_n_layers(n_layers)
         if width % (2 * n_heads):
             raise ValueError(f"width must be a multiple of twice n_heads: got width={width}, n_heads={n_heads}")
         if positions not in ("rotary", "sinusoidal"):

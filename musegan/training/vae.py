@@ -112,7 +112,7 @@ def train(
             total.backward()
             for network in networks.values():
                 processes.average_gradients(network)
-            norm = nn.utils.clip_grad_norm_(weights, settings.max_gradient_norm)
+            norm = nn.utils.clip_grad_norm_(weights, settings.max_gradient_norm or float("inf"))
             optimizer.step()
             step += 1
             for name, network in networks.items():

@@ -124,6 +124,8 @@ def test_model_folders(name, tmp_path):
     ({"positions": "none"}, "positions must be rotary or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
     ({"n_bars": 0}, "n_bars must be a whole number above 0"),
+    ({"n_bars": 2000}, "n_bars must be at most 1024: got 2000"),
+    ({"n_layers": 10**9}, "n_layers must be at most 100: got 1000000000"),
     ({"facts": {"key_shifts": [1]}}, "key_shifts must be 12 counts"),
 ])
 def test_damaged_folders_are_told_in_one_line(change, message, tmp_path):

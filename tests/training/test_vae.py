@@ -56,6 +56,16 @@ def test_stopped_and_resumed_equals_never_stopped(adversarial_weight, songs, tmp
         {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in parts.metrics.open()]
 
 
+def test_gradients_need_not_be_cut(songs, tmp_path):
+    """A norm of 0 is none, as in models of melodies: it does not hold the weights where they are."""
+    states = []
+    for name, norm in (("never", 0.0), ("far", 1e9)):
+        run = run_in(tmp_path / name)
+        assert train(with_train(steps=2, max_gradient_norm=norm), songs, run)
+        states.append(run.load_checkpoint())
+    assert same_state(*states)
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run(songs, tmp_path):
     run = run_in(tmp_path)
     with pytest.raises(UserError, match=r"step \d: a loss or a weight is not a number any more .*learning_rate than 1e\+30"):
