@@ -68,24 +68,28 @@ def main(argv: list[str] | None = None) -> int:
     table = Table(one, *(escape(track.name) for track in model.spec.tracks), title="notes")
     shown: list[Roll] = []
     made: list[dict[str, Any]] = []
+    silent: list[str] = []
     is_grid = arguments.interpolate is not None or arguments.phrase is not None and len(arguments.phrase) == 2
     n_shown = _N_STEPS_SHOWN if is_grid else _N_SHOWN
     for each in track(_chain(first, music), "generating", total, console=errors, transient=True):
         name = f"sample-{len(made):03d}"
         tempo = tempo_bpm if each.tempo_bpm is None or arguments.tempo is not None else each.tempo_bpm
         _write(out / name, each, model, tempo, arguments.wav)
-        made.append({"name": name, **each.about})
+        made.append({"name": name, **each.about, "tempo_bpm": tempo if tempo is tempo_bpm else tempo[0]})
+        silent += [name] if not each.roll.frame.any() else []
         if len(made) <= n_shown:
             shown.append(each.roll)
             table.add_row(escape(_title(made[-1])), *(str(notes or "-") for notes in each.roll.onset.sum((1, 2, 3)).tolist()))
     _draw(out / "samples.png", shown, made, model, is_grid=is_grid)
     with atomic_write(out / "request.json") as temporary:
-        temporary.write_text(json.dumps(_record(arguments, folder, tempo_bpm, made), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(_record(arguments, folder, made), indent=1) + "\n", encoding="utf-8")
     Console().print(table)
     bars = sorted({each["bars"] for each in made})
     length = f"{bars[0]} {'bar' if bars[0] == 1 else 'bars'}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]} bars"
-    is_of_file = any(getattr(arguments, name) is not None for name in ("accompany", "phrase", "prime"))
-    speed = "the file's tempo" if is_of_file and arguments.tempo is None else f"{tempo_bpm:g} bpm"
+    if silent:
+        say(f"no notes in {', '.join(silent)}")
+    tempos = sorted({each["tempo_bpm"] for each in made})
+    speed = f"{tempos[0]:g} bpm" if len(tempos) == 1 else f"{tempos[0]:g} to {tempos[-1]:g} bpm"
     print(f"{len(made)} {one if len(made) == 1 else many} of {length} at {speed} in {out}")
     return 0
 
@@ -132,7 +136,7 @@ def _draw(path: Path, shown: list[Roll], made: list[dict[str, Any]], model: Mode
     write_png(path, shown, model.spec, titles=titles, n_columns=min(4, len(shown)) if is_grid and is_short else None)
 
 
-def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made: list[dict[str, Any]]) -> dict[str, Any]:
+def _record(arguments: argparse.Namespace, folder: Path, made: list[dict[str, Any]]) -> dict[str, Any]:
     """What made the files: enough to make them again."""
     apart = ("model", "melody_model", "out", "overwrite")
     asked = {name: value for name, value in vars(arguments).items() if name not in apart}
@@ -149,7 +153,6 @@ def _record(arguments: argparse.Namespace, folder: Path, tempo_bpm: float, made:
         "weights_sha256": digests.pop("model"),
         **{f"{name}_weights_sha256": digest for name, digest in digests.items()},
         "options": asked,
-        "tempo_bpm": tempo_bpm,
         "samples": made,
     }
 

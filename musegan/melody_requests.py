@@ -19,7 +19,7 @@ from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
-from musegan.keys import Key, in_scale, key_shifts, transpose
+from musegan.keys import Key, in_scale, key_shifts, name_of_shift, transpose
 from musegan.melodies import Choice, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
@@ -47,6 +47,7 @@ class MelodyRequest:
     """File whose first bars all melodies begin with."""
     prime_bars: int | None = None
     key: Key | None = None
+    """Where what is made shall lie; of a file, its own one, by default as found."""
     only_scale: bool = False
     """See `musegan.sampling.in_key`."""
 
@@ -60,8 +61,6 @@ class MelodyRequest:
             raise UserError("--prime-bars says how much of a file is taken: it needs --prime")
         if self.prime_bars is not None and self.prime_bars < 1:
             raise UserError(f"--prime-bars must be at least 1: got {self.prime_bars}")
-        if self.prime is not None and self.key is not None:
-            raise UserError("--key does not go with --prime: the file says the key")
 
     @property
     def count(self) -> int:
@@ -133,6 +132,8 @@ def make_accompanied(
     """
     name = accompaniment.as_track or model.spec.tracks[0].name
     names = [track.name for track in band.spec.tracks if not track.is_drum]
+    if name not in names and accompaniment.as_track is None:
+        raise UserError(f"--melody-model needs --as: which of {', '.join(names)} plays the melody")
     if name not in names:
         raise UserError(f"--as: the model that accompanies has no pitched track {name!r} for the melody; "
                         f"there are {', '.join(names)}")
@@ -171,15 +172,20 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
         raise UserError(f"--prime takes one piece of music: {request.prime} has {'several' if pieces else 'none'}")
     (piece,) = pieces
     if piece.roll.frame.shape[2] < n_own:
-        raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}")
+        raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}"
+                        + "".join(f"; {told}" for told in piece.losses()))
     table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]
     line = cut(Line(skyline(table), piece.roll.frame.shape[2], 0, 0), 0, n_own, spec.steps_per_bar)
-    key_shift = int(key_shifts(piece.roll.frame, spec))
+    key_shift = int(key_shifts(piece.roll.frame, spec)) if request.key is None else request.key.shift
     moved = key_shift if model.facts.key_shifts else 0
     home = line.notes - np.array([moved, 0, 0])
     home = home[(home[:, 0] >= 0) & (home[:, 0] < spec.n_pitches)]
-    say(f"{request.prime.name}: begins with {len(line.notes)} notes in {n_own} {'bar' if n_own == 1 else 'bars'}; "
-        f"taken from {', '.join(name for name, place in piece.places.items() if place)}")
+    told = [f"{request.prime.name}: begins with {len(line.notes)} notes in {n_own} {'bar' if n_own == 1 else 'bars'}",
+            f"taken from {', '.join(name for name, place in piece.places.items() if place)}",
+            f"key: {name_of_shift(key_shift)} (another: --key)"]    # fmt: skip
+    if n_silent := piece.first_bar - sum(last <= piece.first_bar for _, _, last in piece.left_out):
+        told.append(f"{n_silent} silent {'bar' if n_silent == 1 else 'bars'} before them left out")
+    say("; ".join(told + piece.losses()))
     tempo_bpm = [round(min(max(float(bpm), MIN_TEMPO_BPM), MAX_TEMPO_BPM), 3) for bpm in piece.tempo_bpm[:n_own]]
     return Prime(_roll(line.notes, n_own, spec), model.vocabulary.encode(home, n_own * spec.steps_per_bar), key_shift, moved,
                  tempo_bpm)

@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, type=Path, metavar="RUN_OR_FOLDER_OR_NAME",
                         help="a run (its best snapshot is taken), a model, or the name of one that comes with musegan")
     parser.add_argument("--n", type=int,
-                        help=f"number of phrases, versions or steps (default: {DEFAULT_N}; 1 of each file of a folder)")
+                        help=f"number of phrases, versions or steps (default: {DEFAULT_N}; 1 of each file of a folder, and "
+                             "of a --phrase as it is)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same music (default: 0)")
     parser.add_argument("--sample", type=int, default=0, metavar="I",
                         help="number of the first phrase of the seed, or of the one to change (default: 0)")
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     key = parser.add_argument_group("key")
     key.add_argument("--key", metavar="KEY",
                      help='such as "A minor", "C major", F#m; a phrase of the other mode comes out in the relative key; '
-                          "with --accompany, the file's key (default: as found, and printed)")
+                          "with a file, the file's key (default: as found, and printed)")
     key.add_argument("--in-scale", action="store_true", help="leave out notes outside the key's scale; drums stay")
 
     notes = parser.add_argument_group("which notes")
@@ -155,8 +156,10 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family
     for name, value in vars(arguments).items():
         if name in others and value != parser.get_default(name):
             option = "as" if name == "as_track" else name.replace("_", "-")
-            where = "beside --melody-model" if both else f"to models of the family {family}"
-            raise UserError(f"--{option} means nothing {where}: leave it out")
+            owner = next(each for each, own in _OWN_OPTIONS.items() if name in own)
+            reason = "means nothing beside --melody-model" if both else f"is for models of the family {owner}"
+            raise UserError(f"--{option} {reason}: leave it out")
+
 
 def _amounts(words: list[str]) -> dict[str, float]:
     """Reads `density=1 register=-0.5`."""

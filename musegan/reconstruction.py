@@ -15,7 +15,7 @@ from musegan.data.piece import Piece, read_pieces
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
-from musegan.keys import in_scale, key_shifts, transpose
+from musegan.keys import Key, in_scale, key_shifts, transpose
 from musegan.models import Generator, PhraseEncoder
 from musegan.models.generator import MAX_BARS
 from musegan.roll import Roll
@@ -96,9 +96,11 @@ class Autoencoder:
             window = window + amount * torch.cat([common, own.expand(-1, window.shape[2] - 1, -1)], dim=1)
         return window
 
-    def read(self, path: Path) -> Encoded:
+    def read(self, path: Path, key: Key | None = None) -> Encoded:
         """A file of one piece of music, in any form that `musegan prepare` reads.
 
+        Args:
+            key: the file's; by default it is found.
         Raises:
             UserError: it cannot be used.
         """
@@ -113,7 +115,8 @@ class Autoencoder:
                 raise SongError(f"has {has}: a phrase is one piece of at most {MAX_BARS} bars")
         except SongError as err:
             raise UserError(f"{path}: {err}") from err
-        shift = key_shifts(pieces[0].roll.frame, self.model.spec)    # to a model of many keys, C major is as good as any
+        # To a model of many keys, C major is as good as any
+        shift = key_shifts(pieces[0].roll.frame, self.model.spec) if key is None else torch.tensor([key.shift])
         windows = self.encode(transpose(pieces[0].roll, -shift, self.model.spec))
         return Encoded(sources[0].name, pieces[0], windows, shift)
 

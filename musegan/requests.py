@@ -35,7 +35,6 @@ _NOT_WITH_A_PHRASE = {
     "accompany": "they are two ways to use a file",
     "bars": "the file says the length",
     "form": "the file says the length",
-    "key": "the file says it",
     "interpolate": "a second file is what it interpolates to",
 }
 
@@ -115,6 +114,8 @@ class Request:
         if len(self.phrase) > 2:
             raise UserError(f"--phrase takes one file, or two to interpolate between: got {len(self.phrase)}")
         changed = [name for name in ("reroll", "vary") if getattr(self, name) is not None]
+        if len(self.phrase) == 2 and self.key is not None:
+            raise UserError("--key says one key: --phrase has two files")
         if len(self.phrase) == 2 and changed:
             raise UserError(f"--{changed[0]} changes one phrase: --phrase has two files")
         if len(self.phrase) == 2 and self.n == 1:
@@ -234,12 +235,12 @@ def _phrases(autoencoder: Autoencoder, request: Request, say: Say) -> Iterator[M
     n, model = count(request), autoencoder.model
     names = [track.name for track in model.spec.tracks]
     track = None if request.reroll is None else names.index(request.reroll)
-    given = [autoencoder.read(path) for path in request.phrase]
+    given = [autoencoder.read(path, request.key) for path in request.phrase]
     lengths = [each.piece.roll.frame.shape[2] for each in given]
     if len(set(lengths)) > 1:
         raise UserError(f"--phrase: the two files must have as many bars; they have {lengths[0]} and {lengths[1]}")
     for each in given:
-        say(_told(each.name, model.spec, each.piece, torch.ones(len(names), dtype=torch.bool)))
+        say(_told(each.name, model.spec, each.piece, torch.ones(len(names), dtype=torch.bool), each.shift))
     ends = [[autoencoder.more(window, request.more) for window in each.windows] for each in given]
     steps = interpolate(*map(strung, ends), n) if len(ends) == 2 else None
     for version in range(n):
@@ -326,7 +327,7 @@ def _shifts(model: Generator, request: Request, own: Piece) -> Tensor | None:
 def _told(
     name: str, spec: RollSpec, own: Piece, tracks: Tensor, shifts: Tensor | None = None, is_padded: bool = False
 ) -> str:
-    """One line on what becomes of a file's tracks and bars, and in which key it is taken to be, where that can be changed.
+    """One line on what becomes of a file's tracks and bars, and in which key it is taken to be.
 
     Args:
         is_padded: the bars before the first note come back as silent ones.
@@ -340,13 +341,7 @@ def _told(
         parts.append(f"not used: {', '.join(unused)}")
     if shifts is not None:
         parts.append(f"key: {name_of_shift(int(shifts))} (another: --key)")
-    for reason, first, last in own.left_out:
-        where = f"bar {first} is" if first == last else f"bars {first} to {last} are"
-        instead = ", a whole silent bar in its place" if is_padded and last <= own.first_bar else ""
-        parts.append(f"{where} left out{instead}: {reason}")
-    if own.n_out_of_range:
-        parts.append(f"{own.n_out_of_range} notes lie outside the model's pitches")
-    return "; ".join(parts)
+    return "; ".join(parts + own.losses(is_padded))
 
 
 def _from_first_bar(roll: Roll, n_silent: int) -> Roll:

@@ -19,9 +19,10 @@ from musegan.melody_requests import MelodyRequest, make_melodies
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
 from musegan.ops import notes
-from musegan.roll import RollSpec, Track
+from musegan.roll import Roll, RollSpec, Track
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
+from tests.data.test_piece import midi as file_of
 from tests.models.test_sequence import model_of
 from tests.training.test_gan import same_state
 from tests.training.test_gan import with_train as gan_with
@@ -115,7 +116,7 @@ def test_a_beginning_is_kept_to_the_bit(in_one_key, tune, tmp_path, capsys):
                        "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
     assert "tune.mid: begins with 8 notes in 2 bars; taken from program 73, program 33" in said.err
-    assert "4 bars at the file's tempo" in said.out
+    assert "4 bars at 96 bpm" in said.out
     own = next(read_pieces(find_sources([tune])[0], LEAD, "lead"))
     for i in range(2):
         (source,) = find_sources([tmp_path / "out" / f"sample-00{i}.mid"])
@@ -127,6 +128,41 @@ def test_a_beginning_is_kept_to_the_bit(in_one_key, tune, tmp_path, capsys):
         later = (found[found[:, 1] >= 32, 0] + 24 - 2) % 12    # in D major, as the file is
         assert set(later.tolist()) <= set(SCALE)
     assert own.roll.frame.shape[2] == 3
+
+
+def test_what_of_a_beginning_is_left_out_is_said(in_one_key, tmp_path, capsys):
+    """Two silent bars, and a note above the pitches; then a pick-up in a bar of its own."""
+    late, pick_up = tmp_path / "late.mid", tmp_path / "pickup.mid"
+    late.write_bytes(midi([(73, False, [(3840 + 480 * t, 480, 60 + t) for t in range(8)] + [(4320, 480, 120)])]))
+    file_of(pick_up, [("x", 73, False, [(0, 1, 67), *((1 + t, 1, 60 + t) for t in range(8))])], ((0, 1, 4), (1, 4, 4)))
+    for path, told in ((late, ["2 silent bars before them left out", "1 notes lie outside the model's pitches"]),
+                       (pick_up, ["bar 1 is left out: 1 quarter note in a bar, not 4"])):
+        options = "--bars", 3, "--prime", path, "--n", 1, "--overwrite", "--out", tmp_path / "out"
+        assert run_command("generate", "--model", in_one_key, *options) == 0
+        said = capsys.readouterr().err
+        for line in [*told, "begins with 8 notes in 2 bars"]:
+            assert line in said, (line, said)
+        (source,) = find_sources([tmp_path / "out" / "sample-000.mid"])
+        begun = notes(next(read_pieces(source, LEAD)).roll).numpy()[:8, 2:]
+        assert begun.tolist() == [[36 + t, 4 * t, 4 * t + 4] for t in range(8)]
+
+
+def test_the_key_of_a_beginning_may_be_said(in_one_key, tune, tmp_path, capsys):
+    made = {}
+    for key in ((), ("--key", "D"), ("--key", "b minor"), ("--key", "G")):
+        options = "--bars", 6, "--prime", tune, "--n", 1, *key, "--overwrite", "--out", tmp_path / "out"
+        assert run_command("generate", "--model", in_one_key, *options) == 0
+        name = "G major / E minor" if key and key[1] == "G" else "D major / B minor"
+        assert f"key: {name} (another: --key)" in capsys.readouterr().err
+        made[key] = (tmp_path / "out" / "sample-000.mid").read_bytes()
+    assert made[()] == made["--key", "D"] == made["--key", "b minor"] != made["--key", "G"]
+
+
+def test_melodies_without_notes_are_said(in_one_key, tmp_path, capsys, monkeypatch):
+    silence = torch.zeros(2, 1, 1, LEAD.steps_per_bar, LEAD.n_pitches, dtype=torch.bool)
+    monkeypatch.setattr("musegan.melody_requests.sample", lambda *_: Roll(silence, silence))
+    assert run_command("generate", "--model", in_one_key, "--n", 2, "--bars", 1, "--out", tmp_path / "out") == 0
+    assert "no notes in sample-000, sample-001" in capsys.readouterr().err
 
 
 def test_a_beginning_is_gone_on_with_in_the_file_s_key(in_one_key, tune, tmp_path):
@@ -180,12 +216,12 @@ def test_a_melody_and_a_band_to_it(singer, tmp_path):
 
 
 @pytest.mark.parametrize("model, options, message", [
-    ("accompanist", [], "--as: the model that accompanies has no pitched track 'lead' for the melody; there are piano"),
+    ("accompanist", [], "--melody-model needs --as: which of piano, guitar, bass, strings plays the melody"),
     ("accompanist", ["--as", "drums"], "no pitched track 'drums'"),
     ("accompanist", ["--as", "piano", "--form", "AB"], "--form means nothing beside --melody-model: leave it out"),
     ("accompanist", ["--as", "piano", "--truncation", "2"], "--truncation must lie in [0, 1]: got 2"),
     ("band", ["--as", "piano"], "--melody-model: this model plays to nothing; --model accompanist does"),
-    ("SINGER", [], "--melody-model means nothing to models of the family melody"),
+    ("SINGER", [], "--melody-model is for models of the family gan"),
 ])
 def test_melodies_that_cannot_be_accompanied(model, options, message, singer, tmp_path, capsys):
     model = singer if model == "SINGER" else model
@@ -204,16 +240,15 @@ def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("options, message", [
-    (["--density", "2"], "--density means nothing to models of the family melody: leave it out"),
-    (["--form", "AABA"], "--form means nothing to models of the family melody"),
-    (["--as", "strings"], "--as means nothing to models of the family melody"),
+    (["--density", "2"], "--density is for models of the family gan: leave it out"),
+    (["--form", "AABA"], "--form is for models of the family gan"),
+    (["--as", "strings"], "--as is for models of the family gan"),
     (["--temperature", "-1"], "--temperature must be at least 0: got -1"),
     (["--bars", "0"], "--bars must be 1 to 1024: got 0"),
     (["--n", "0"], "--n must be at least 1: got 0"),
     (["--sample", "-1"], "--sample must be at least 0, and at most 2147483647: got -1"),
     (["--sample", str(1 << 60)], "--sample must be at least 0, and at most 2147483647: got 1152921504606846976"),
     (["--prime-bars", "2"], "--prime-bars says how much of a file is taken: it needs --prime"),
-    (["--prime", "TUNE", "--key", "C"], "--key does not go with --prime: the file says the key"),
     (["--prime", "TUNE", "--bars", "2"], r"--bars counts the beginning too, and must be above its 2 (--prime-bars): got 2"),
     (["--prime", "TUNE", "--bars", "9", "--prime-bars", "4"], "tune.mid has 3 bars, fewer than --prime-bars=4"),
     (["--prime", "TUNE", "--prime-bars", "0"], "--prime-bars must be at least 1: got 0"),
@@ -240,7 +275,7 @@ def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, 
 
 def test_options_of_melodies_are_refused_by_a_gan(tmp_path, capsys):
     assert run_command("generate", "--model", "band", "--top-k", 3, "--out", tmp_path / "out") == 1
-    assert re.search("--top-k means nothing to models of the family gan: leave it out", capsys.readouterr().err)
+    assert re.search("--top-k is for models of the family melody: leave it out", capsys.readouterr().err)
 
 
 def test_an_evaluation_says_what_it_takes(run, tmp_path, capsys):

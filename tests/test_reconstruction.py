@@ -11,7 +11,7 @@ from musegan.data.piece import read_pieces
 from musegan.data.sources import Source
 from musegan.errors import UserError
 from musegan.export import write_midi
-from musegan.keys import key_shifts, transpose
+from musegan.keys import Key, key_shifts, transpose
 from musegan.models import PhraseEncoder, save_model
 from musegan.models.folder import ENCODER
 from musegan.reconstruction import Autoencoder, strung
@@ -147,13 +147,24 @@ def test_more_of_an_attribute_moves_along_its_direction(autoencoder):
     assert torch.allclose(moved[0, :, 0], expected[:, 0]) and torch.allclose(moved[1, :, 2], expected[:, 1])
 
 
+def test_the_key_of_a_phrase_may_be_said(autoencoder, tmp_path):
+    path = phrase(tmp_path / "mine.mid")
+    own = Autoencoder(*autoencoder)
+    found = int(own.read(path).shift)
+    for shift in (found, (found + 3 + 5) % 12 - 5):
+        read = own.read(path, Key((shift + 12) % 12, is_minor=False))
+        assert int(read.shift) == shift
+        same = all(torch.equal(a, b) for a, b in zip(read.windows, own.read(path).windows))
+        assert same == (shift == found)
+
+
 def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictures, capsys):    # noqa: F811
     path = phrase(tmp_path / "mine.mid")
     options = ["--model", model, "--phrase", path, "--vary", 0.2, "--more", "density=0.5", "register=-1", "--n", 2]
     assert generate(*options, "--out", tmp_path / "out") == 0
     out, err = capsys.readouterr()
-    assert "2 phrases of 2 bars at the file's tempo" in out
-    assert "mine.mid: 2 bars; given: drums -> drums, piano -> piano" in err
+    assert "2 phrases of 2 bars at 97 bpm" in out
+    assert "mine.mid: 2 bars; given: drums -> drums, piano -> piano" in err and "minor (another: --key)" in err
     record = json.loads((tmp_path / "out" / "request.json").read_text())
     assert record["options"]["phrase"] == [str(path)]
     assert [each["version"] for each in record["samples"]] == [0, 1]
@@ -167,6 +178,7 @@ def test_the_command_writes_versions_and_what_they_are(model, tmp_path, no_pictu
     (["--phrase", "a", "--bars", 8], "--bars does not go with --phrase: the file says the length"),
     (["--phrase", "a", "--interpolate", 8], "--interpolate does not go with --phrase: a second file is what"),
     (["--phrase", "a", "--accompany", "b"], "--accompany does not go with --phrase: they are two ways"),
+    (["--phrase", "a", "b", "--key", "C"], "--key says one key: --phrase has two files"),
     (["--phrase", "a", "b", "c"], "--phrase takes one file, or two to interpolate between: got 3"),
     (["--phrase", "a", "b", "--vary", 0.2], "--vary changes one phrase: --phrase has two files"),
     (["--phrase", "a", "b", "--n", 1], "--phrase with two files needs --n of 2 at least"),

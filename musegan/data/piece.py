@@ -40,6 +40,21 @@ class Piece:
         """[K] bool, the tracks that have notes."""
         return self.roll.frame[0].flatten(1).any(1)
 
+    def losses(self, is_padded: bool = False) -> list[str]:
+        """What of the song is not in the roll, in words.
+
+        Args:
+            is_padded: the bars before the first note come back as silent ones.
+        """
+        told = []
+        for reason, first, last in self.left_out:
+            where = f"bar {first} is" if first == last else f"bars {first} to {last} are"
+            instead = ", a whole silent bar in its place" if is_padded and last <= self.first_bar else ""
+            told.append(f"{where} left out{instead}: {reason}")
+        if self.n_out_of_range:
+            told.append(f"{self.n_out_of_range} notes lie outside the model's pitches")
+        return told
+
 
 def read_pieces(source: Source, spec: RollSpec, as_track: str | None = None) -> Iterator[Piece]:
     """The pieces of a file; most have one.
