@@ -84,8 +84,10 @@ class Request:
             raise UserError(f"--n must be at least 1: got {self.n}")
         if not 0 <= self.sample <= MAX_SAMPLE:
             raise UserError(f"--sample must be at least 0, and at most {MAX_SAMPLE}: got {self.sample}")
-        if not 0 <= self.truncation <= 1:
-            raise UserError(f"--truncation must lie in [0, 1]: got {self.truncation:g}")
+        for name in ("truncation", "vary"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"--{name} must lie in [0, 1]: got {value:g}")
         asked = [name for name in _FROM_ONE if getattr(self, name) is not None]
         if len(asked) > 1:
             raise UserError(f"--{asked[0]} and --{asked[1]} are two ways to change a sample: choose one")

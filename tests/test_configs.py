@@ -154,7 +154,10 @@ def test_a_family_is_found_on_the_command_line_and_in_files(other):
     assert config.find_family(["--train.steps", "5"]) == "gan"
     assert config.find_family(["--config", str(other)]) == config.find_family([f"--config={other}"]) == "other"
     assert config.find_family(["--config", str(other), "--config", "band"]) == "other"    # band states none
-    assert config.find_family(["--family=gan", "--config", str(other)]) == "gan"
+    assert config.find_family(["--family=gan", "--config", "band"]) == "gan"
+    assert config.find_family(["--family=other", "--config", str(other)]) == "other"
+    with pytest.raises(UserError, match="--family gan: the config is of the family other, whose keys are others"):
+        config.find_family(["--family=gan", "--config", str(other)])
     settings = config.load(["--config", str(other), "--train.steps=9"])
     assert (type(settings), settings.model, settings.train.steps) == (OtherConfig, {"size": 3}, 9)
 

@@ -325,7 +325,7 @@ MISTAKES = [
     (["--reroll", "flute"], "--reroll: the model has no track 'flute'; there are drums, piano"),
     (["--reroll", "bass", "--vary", 0.2], "--reroll and --vary are two ways to change a sample: choose one"),
     (["--vary", 0.2, "--interpolate", 1], "--vary and --interpolate are two ways"),
-    (["--vary", 2], "variation must lie in [0, 1]: got 2"),
+    (["--vary", 2], "--vary must lie in [0, 1]: got 2"),
     (["--interpolate", 1, "--n", 1], "--interpolate needs --n of 2 at least"),
     (["--truncation", 1.5], "--truncation must lie in [0, 1]: got 1.5"),
     (["--bars", 0], "1 to 1024 bars: got 0"),

@@ -43,14 +43,17 @@ def find_family(argv: list[str]) -> str:
     else that which the last of the config files that state one does.
 
     Raises:
-        UserError: no family has that name.
+        UserError: no family has that name, or a file is of another than `--family`.
     """
-    said = values_of("--family", argv)[-1:] or [*map(_family_of_file, _config_paths(argv))]
-    family = next((name for name in reversed(said) if name is not None), DEFAULT_FAMILY)
+    asked = values_of("--family", argv)[-1:]
+    stated = [name for name in map(_family_of_file, _config_paths(argv)) if name is not None]
+    family = [DEFAULT_FAMILY, *stated, *asked][-1]
     if not isinstance(family, str) or family not in FAMILIES:
         nearest = difflib.get_close_matches(str(family), FAMILIES, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise UserError(f"no family of models {family!r}: there are {', '.join(FAMILIES)}{hint}")
+    if stated and stated[-1] != family:
+        raise UserError(f"--family {family}: the config is of the family {stated[-1]}, whose keys are others")
     return family
 
 
