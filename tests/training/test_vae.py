@@ -12,7 +12,7 @@ from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import load_encoder, load_generator
-from musegan.reconstruction import Autoencoder, strung
+from musegan.reconstruction import Autoencoder
 from musegan.training.reconstructions import attributes, f1_scores, much_less_little
 from musegan.training.vae import Adversary, train
 from tests.data.songs import midi
@@ -104,13 +104,6 @@ def test_a_small_data_set_comes_back_as_it_was(scales, tmp_path):
     autoencoder = Autoencoder(decoder, load_encoder(run.best, decoder))
     assert autoencoder.encoder.attributes == ("density", "register", "range")
     assert autoencoder.encoder.directions.abs().amax((1, 2, 3))[1] > 0    # register: density never differs here
-    rng = torch.Generator().manual_seed(0)
-    z = torch.randn(64, *decoder.latent_shape, dtype=torch.float64, generator=rng)
-    low, middle, high = (
-        attributes(autoencoder.decode(strung([autoencoder.more(z, {"register": amount})])), decoder.spec)[:, 1].mean()
-        for amount in (-1, 0, 1)
-    )
-    assert low < middle < high
 
 
 def test_f1_counts_cells_of_each_track():
