@@ -96,7 +96,8 @@ def _parse(argv: list[str]) -> tuple[Namespace, RunFolder, AnyConfig]:
         if not run.config.exists():
             raise UserError(f"--resume: {run.path} holds no run (config.yaml is missing)")
         saved = ["--config", str(run.config)]
-        before, now = config.find_family(saved), config.find_family([*saved, *argv])
+        before = config.find_family(saved)
+        now = (config.values_of("--family", argv) or [config.find_family([*saved, *argv])])[-1]
         if before != now:
             raise UserError(f"--resume: {run.path} is a run of the family {before}, and cannot become one of {now}")
         arguments = _arguments([*saved, *argv])
