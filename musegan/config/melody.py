@@ -97,8 +97,8 @@ class MelodyTrainConfig:
     """Steps in which the learning rate falls by half, smoothly; 0 for never."""
     weight_decay: float = 0.0
     """By which Adam shrinks weights (AdamW), beside the learning rate."""
-    max_gradient: float = 1.0
-    """Norm to which a larger gradient is clipped; 0 for never."""
+    max_gradient_norm: float = 1.0
+    """Of the gradient; what is longer is cut to this. 0 for never."""
     ema_decay: float = 0.0
     """Of the weights' moving average, which is what is saved and sampled; 0 takes the weights themselves."""
     validate_every: int = 50
@@ -112,7 +112,7 @@ class MelodyTrainConfig:
 
     def __post_init__(self):
         check_least(self, 1, "steps", "batch_size", "validate_every", "checkpoint_every")
-        check_least(self, 0, "learning_rate_halving", "weight_decay", "max_gradient", "patience")
+        check_least(self, 0, "learning_rate_halving", "weight_decay", "max_gradient_norm", "patience")
         check_learning_rate(self)
         check_decay(self, "ema_decay")
 

@@ -130,8 +130,8 @@ def _update(
         torch.manual_seed(derived_seed(settings.seed, "dropout", step))
         loss = loss_of(model, given, targets)
     loss.backward()
-    if settings.max_gradient:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient)
+    if settings.max_gradient_norm:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
     optimizer.step()
     return loss.item()
 
