@@ -9,17 +9,17 @@ from pathlib import Path
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.keys import Key
-from musegan.melodies import Choice
-from musegan.melody_requests import DEFAULT_PRIME_BARS, MelodyRequest
+from musegan.sequences import Choice
+from musegan.sequence_requests import DEFAULT_PRIME_BARS, SequenceRequest
 from musegan.requests import DEFAULT_N, Request
 
 _OWN_OPTIONS = {
     "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
             "truncation", "min_steps", "max_gap", "max_pitches", "melody_model", "phrase", "more"),
-    "melody": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
+    "sequence": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
 }    # of each family of models, those that not all have
 _DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
-_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["melody"])    # a melody, and a band to it
+_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["sequence"])    # a melody, and a band to it
 _MOST = 1000    # of an attribute; far above what means anything, far below what overflows
 
 
@@ -137,16 +137,16 @@ def decoding(arguments: argparse.Namespace) -> Decoding:
     )    # fmt: skip
 
 
-def melody_request(arguments: argparse.Namespace) -> MelodyRequest:
+def sequence_request(arguments: argparse.Namespace) -> SequenceRequest:
     """What is asked of a model of melodies.
 
     Raises:
-        UserError: see `MelodyRequest`.
+        UserError: see `SequenceRequest`.
     """
     choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p)
     own = {name: getattr(arguments, name) for name in ("n", "seed", "sample", "bars", "prime", "prime_bars")}
     key = None if arguments.key is None else Key.parse(arguments.key)
-    return MelodyRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
+    return SequenceRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
 
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from musegan import config, resources
-from musegan.config import KIND_KEYS, Config, DataConfig, MelodyConfig, ModelConfig, TrainConfig
+from musegan.config import KIND_KEYS, Config, DataConfig, SequenceConfig, ModelConfig, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import build
-from musegan.training import calibration, gan, melody, vae
+from musegan.training import calibration, gan, sequence, vae
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC
@@ -43,7 +43,7 @@ def step_of(settings, dataset, folder, monkeypatch):
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
     run = RunFolder(folder)
     run.create()
-    assert {"gan": gan, "melody": melody, "vae": vae}[settings.family].train(settings, dataset, run)
+    assert {"gan": gan, "sequence": sequence, "vae": vae}[settings.family].train(settings, dataset, run)
     assert run.best.exists()
 
 
@@ -213,8 +213,8 @@ def test_the_article_s_lstm():
 ])
 def test_mistakes_in_a_config_of_melodies(options, message):
     with pytest.raises(UserError, match=message):
-        load("--family=melody", *options)
-    assert load("--family=melody") == MelodyConfig()
+        load("--family=sequence", *options)
+    assert load("--family=sequence") == SequenceConfig()
 
 
 @pytest.mark.parametrize("option, message", [

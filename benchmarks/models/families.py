@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.models.kinds import write
-from musegan import config, melodies, sampling
+from musegan import config, sampling, sequences
 from musegan.config import AnyConfig, DataConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.embedded import open_dataset
-from musegan.data.melody import LEAD, melody_track, skyline
+from musegan.data.sequences import LEAD, melody_track, skyline
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, measure, values_by_name
@@ -59,7 +59,7 @@ class Contestant:
     def make(self, n: int, n_bars: int, seed: int = 0, first: int = 0) -> Roll:
         """Music [n, K, B, T, P] in the key it was trained in."""
         if isinstance(self.model, SequenceModel):
-            return melodies.sample(self.model, n, n_bars, seed, first_sample=first, in_training_key=True)
+            return sequences.sample(self.model, n, n_bars, seed, first_sample=first, in_training_key=True)
         numbers = range(first, first + n)
         latents = torch.cat([piece(self.model, n_bars, None, seed, number) for number in numbers])
         return sampling.render(self.model, latents, seed, numbers)

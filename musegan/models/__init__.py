@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from musegan.config import MelodyModelConfig, ModelConfig, VaeModelConfig
+from musegan.config import ModelConfig, SequenceModelConfig, VaeModelConfig
 from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_encoder, load_generator, load_model, save_model
@@ -99,7 +99,7 @@ def _pair(
 
 
 def build_sequence(
-    config: MelodyModelConfig, vocabulary: Vocabulary, spec: RollSpec, n_bars: int, facts: Facts = Facts()
+    config: SequenceModelConfig, vocabulary: Vocabulary, spec: RollSpec, n_bars: int, facts: Facts = Facts()
 ) -> SequenceModel:
     """A fresh model of melodies.
 

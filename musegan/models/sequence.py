@@ -44,7 +44,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         ValueError: the vocabulary does not fit the spec, or a number is out of range.
     """
 
-    family: ClassVar[str] = "melody"
+    family: ClassVar[str] = "sequence"
     kind: ClassVar[str]
     """Its name in a config and in a model folder."""
 

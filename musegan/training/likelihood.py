@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musegan.data.melody import IGNORED, Melodies
+from musegan.data.sequences import IGNORED, Windows
 from musegan.export import write_midi, write_png
-from musegan.melodies import Choice, sample
+from musegan.sequences import Choice, sample
 from musegan.models import SequenceModel
 from musegan.seeding import derived_seed
 from musegan.training.run_folder import RunFolder
@@ -40,13 +40,13 @@ def loss_of(model: SequenceModel, given: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(model(given).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
-def summed(nats: float, n_tokens: int, n_right: int, melodies: Melodies) -> Likelihood:
+def summed(nats: float, n_tokens: int, n_right: int, melodies: Windows) -> Likelihood:
     """Of all tokens of melodies that cost so much in all."""
     return Likelihood(nats / n_tokens, nats / melodies.n_steps, nats / melodies.n_notes, n_right / n_tokens)
 
 
 @torch.no_grad()
-def likelihood(model: SequenceModel, melodies: Melodies) -> Likelihood:
+def likelihood(model: SequenceModel, melodies: Windows) -> Likelihood:
     """Of all windows, by a model in evaluation mode."""
     device = next(model.parameters()).device
     nats, n_tokens, n_right = 0.0, 0, 0

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from musegan.config import DataConfig, MelodyDataConfig
+from musegan.config import DataConfig, SequenceDataConfig
 from musegan.data.dataset import PackedDataset, split_pieces
-from musegan.data.melody import Line, Melodies, read_lines
+from musegan.data.sequences import Line, Windows, read_passages
 from musegan.data.phrases import Phrases
 from musegan.errors import UserError
 from musegan.tokens import Vocabulary
@@ -49,18 +49,18 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
     return Splits(*found)
 
 
-class MelodySplits(NamedTuple):
+class SequenceSplits(NamedTuple):
     """Melodies of different pieces, divided as phrases are."""
 
-    training: Melodies
-    validation: Melodies
-    test: Melodies | None
+    training: Windows
+    validation: Windows
+    test: Windows | None
     """None without `data.test_share`."""
     lines: list[list[Line]]
     """Of each of the three."""
 
 
-def split_melodies(data: MelodyDataConfig, dataset: PackedDataset) -> MelodySplits:
+def split_sequences(data: SequenceDataConfig, dataset: PackedDataset) -> SequenceSplits:
     """Divides the melodies of a data set by piece; of held-out ones each bar is in one window.
 
     Raises:
@@ -69,15 +69,15 @@ def split_melodies(data: MelodyDataConfig, dataset: PackedDataset) -> MelodySpli
     vocabulary = Vocabulary(data.encoding, dataset.spec.n_pitches, dataset.spec.steps_per_bar)
     lines, found = [], []
     for name, indices in _pieces(data, dataset).items():
-        lines.append(read_lines(dataset, indices, data.track, data.normalize_key))
+        lines.append(read_passages(dataset, indices, data.track, data.normalize_key))
         if indices and not lines[-1]:
             raise UserError(f"no melodies to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
                             f"there are {len(dataset.pieces)} pieces in all")
-        found.append(Melodies(lines[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
-    return MelodySplits(*found, lines)
+        found.append(Windows(lines[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
+    return SequenceSplits(*found, lines)
 
 
-def _pieces(data: DataConfig | MelodyDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:
+def _pieces(data: DataConfig | SequenceDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:
     """Indices of the pieces for each purpose; none where that has no share."""
     parts = {_TRAINING: 1.0, "hold out": data.validation_share, "test on": data.test_share}
     wanted = sum(share > 0 for share in parts.values())

@@ -42,7 +42,7 @@ def test_a_line_is_the_same_in_any_key():
 def test_runs_are_measured(songs_folder, tmp_path, capsys):
     shares = "--data.validation_share=0.3 --data.test_share=0.2".split()
     small = "--train.batch_size=4 --train.steps=2".split()
-    melody = "--family=melody --data.n_bars=4 --model.kind=gru --model.width=16".split()
+    melody = "--family=sequence --data.n_bars=4 --model.kind=gru --model.width=16".split()
     pair = "--data.n_bars=2 --model.generator_width=16 --model.discriminator_width=16 --train.validation_samples=16".split()
     for name, options in (("line", melody), ("pair", pair)):
         options = f"--data.dataset={songs_folder}", *shares, *small, *options
@@ -51,5 +51,5 @@ def test_runs_are_measured(songs_folder, tmp_path, capsys):
     families.main([str(tmp_path / "line"), str(tmp_path / "pair"), *options])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["row"] for row in rows] == ["pieces kept apart", "training pieces", "line", "pair"]
-    assert [row["family"] for row in rows[2:]] == ["melody", "gan"] and rows[0]["distance"] == 0 < rows[1]["distance"]
+    assert [row["family"] for row in rows[2:]] == ["sequence", "gan"] and rows[0]["distance"] == 0 < rows[1]["distance"]
     assert all(row["lines_per_s"] > 0 for row in rows[2:])

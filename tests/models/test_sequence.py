@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from musegan.config import MELODY_KIND_KEYS, MelodyModelConfig
+from musegan.config import SEQUENCE_KIND_KEYS, SequenceModelConfig
 from musegan.errors import UserError
 from musegan.models import build_sequence, load_generator, load_model, save_model
 from musegan.models.generator import Facts
@@ -17,10 +17,10 @@ from musegan.tokens import Vocabulary
 SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
 SMALL = {"width": 16, "n_layers": 2}
 CONFIGS = {
-    "lstm": MelodyModelConfig("lstm", embedding=8, **SMALL),
-    "gru": MelodyModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
-    "rotary": MelodyModelConfig("transformer", n_heads=2, **SMALL),
-    "sinusoidal": MelodyModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
+    "lstm": SequenceModelConfig("lstm", embedding=8, **SMALL),
+    "gru": SequenceModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
+    "rotary": SequenceModelConfig("transformer", n_heads=2, **SMALL),
+    "sinusoidal": SequenceModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
 }
 
 
@@ -35,7 +35,7 @@ def some_tokens(model, n=3, length=40):
 
 def test_the_lstm_has_the_article_s_parameters():
     vocabulary = Vocabulary("grid", 84, 16)
-    model = build_sequence(MelodyModelConfig(), vocabulary, RollSpec((Track("lead"),)), 16)
+    model = build_sequence(SequenceModelConfig(), vocabulary, RollSpec((Track("lead"),)), 16)
     v, e, u = vocabulary.size, 128, 256
     article = v * e + 4 * u * (e + u + 1) + 4 * u * (u + u + 1) + (u + 1) * 256 + (256 + 1) * v    # Keras counts one bias
     assert sum(parameter.numel() for parameter in model.parameters()) == article + 2 * 4 * u
@@ -91,11 +91,11 @@ def test_rotary_products_depend_on_distance_alone():
     assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
 
 
-@pytest.mark.parametrize("kind", MELODY_KIND_KEYS)
+@pytest.mark.parametrize("kind", SEQUENCE_KIND_KEYS)
 def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     read = set()
 
-    class Recorded(MelodyModelConfig):
+    class Recorded(SequenceModelConfig):
         def __getattribute__(self, name):
             read.add(name)
             return super().__getattribute__(name)
@@ -103,7 +103,7 @@ def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     settings = Recorded(kind=kind, width=16)
     read.clear()
     build_sequence(settings, Vocabulary("grid", 20, 16), SPEC, 2)
-    assert read == {"kind", *MELODY_KIND_KEYS[kind]}
+    assert read == {"kind", *SEQUENCE_KIND_KEYS[kind]}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -114,7 +114,7 @@ def test_model_folders(name, tmp_path):
     loaded = load_model(tmp_path)
     assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (SPEC, model.vocabulary, model.facts, 2)
     assert torch.equal(loaded(some_tokens(model)), model(some_tokens(model)))
-    with pytest.raises(UserError, match=f"holds a model of the family melody .{CONFIGS[name].kind}.: this takes one of .* gan"):
+    with pytest.raises(UserError, match=f"holds a model of the family sequence .{CONFIGS[name].kind}.: this takes one of .* gan"):
         load_generator(tmp_path)
 
 

@@ -17,7 +17,7 @@ from musegan.errors import UserError
 
 
 @dataclass(frozen=True)
-class MelodyDataConfig:
+class SequenceDataConfig:
     """Which melodies, and how they are written."""
 
     dataset: str = "freedoom"
@@ -44,7 +44,7 @@ class MelodyDataConfig:
 
 
 _ALL_KINDS = ("width", "n_layers", "position_in_bar", "dropout")
-MELODY_KIND_KEYS = {
+SEQUENCE_KIND_KEYS = {
     "lstm": (*_ALL_KINDS, "embedding"),
     "gru": (*_ALL_KINDS, "embedding"),
     "transformer": (*_ALL_KINDS, "n_heads", "positions"),
@@ -53,7 +53,7 @@ MELODY_KIND_KEYS = {
 
 
 @dataclass(frozen=True)
-class MelodyModelConfig:
+class SequenceModelConfig:
     """The network; the defaults are the article's."""
 
     kind: Literal["lstm", "gru", "transformer"] = "lstm"
@@ -76,13 +76,13 @@ class MelodyModelConfig:
     def __post_init__(self):
         check_least(self, 1, "embedding", "width", "n_layers", "n_heads")
         check_decay(self, "dropout")
-        check_meaning(self, MELODY_KIND_KEYS)
+        check_meaning(self, SEQUENCE_KIND_KEYS)
         if self.kind == "transformer" and self.width % (2 * self.n_heads):
             raise UserError(f"model.width must be a multiple of twice model.n_heads={self.n_heads}: got {self.width}")
 
 
 @dataclass(frozen=True)
-class MelodyTrainConfig:
+class SequenceTrainConfig:
     """The loop."""
 
     steps: int = 2000
@@ -118,13 +118,13 @@ class MelodyTrainConfig:
 
 
 @dataclass(frozen=True)
-class MelodyConfig:
+class SequenceConfig:
     """Everything that decides a run."""
 
-    family: ClassVar[str] = "melody"
+    family: ClassVar[str] = "sequence"
     description: ClassVar[str] = "Trains a model of melodies, token by token, on a packed data set."
-    default_run: ClassVar[str] = "runs/melody"
+    default_run: ClassVar[str] = "runs/sequence"
 
-    data: MelodyDataConfig = field(default_factory=MelodyDataConfig)
-    model: MelodyModelConfig = field(default_factory=MelodyModelConfig)
-    train: MelodyTrainConfig = field(default_factory=MelodyTrainConfig)
+    data: SequenceDataConfig = field(default_factory=SequenceDataConfig)
+    model: SequenceModelConfig = field(default_factory=SequenceModelConfig)
+    train: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import torch
 
-from musegan.config import MelodyConfig, MelodyTrainConfig
+from musegan.config import SequenceConfig, SequenceTrainConfig
 from musegan.data.dataset import PackedDataset
-from musegan.data.melody import Line, Melodies, melody_track
+from musegan.data.sequences import Line, Windows, melody_track
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import HIGHEST_SHIFT, LOWEST_SHIFT
@@ -23,11 +23,11 @@ from musegan.training.likelihood import likelihood, loss_of, show
 from musegan.training.log import Log, Progress
 from musegan.training.loops import check_finite, device_of, halved, restore, save, update_average
 from musegan.training.run_folder import RunFolder
-from musegan.training.splits import split_melodies
+from musegan.training.splits import split_sequences
 
 
 def train(
-    config: MelodyConfig,
+    config: SequenceConfig,
     dataset: PackedDataset,
     run: RunFolder,
     resume: bool = False,
@@ -52,7 +52,7 @@ def train(
 
     # Data
     device = device_of(settings.device)
-    training, held_out, _, lines = split_melodies(config.data, dataset)
+    training, held_out, _, lines = split_sequences(config.data, dataset)
     fingerprint = training.fingerprint()
     progress.say(f"{len(training)} windows to train on, {len(held_out)} held out; {training.vocabulary.size} tokens")
 
@@ -121,7 +121,7 @@ def _update(
     optimizer: torch.optim.Optimizer,
     given: torch.Tensor,
     targets: torch.Tensor,
-    settings: MelodyTrainConfig,
+    settings: SequenceTrainConfig,
     step: int,
 ) -> float:
     """One update; returns the loss before it."""
@@ -136,17 +136,17 @@ def _update(
     return loss.item()
 
 
-def _is_over(settings: MelodyTrainConfig, n_worse: int) -> bool:
+def _is_over(settings: SequenceTrainConfig, n_worse: int) -> bool:
     return 0 < settings.patience <= n_worse
 
 
-def _look(average: SequenceModel, held_out: Melodies) -> dict[str, float]:
+def _look(average: SequenceModel, held_out: Windows) -> dict[str, float]:
     found = likelihood(average, held_out)
     return {"nats_per_token": found.per_token, "perplexity": found.perplexity, "nats_per_step": found.per_step,
             "nats_per_note": found.per_note, "accuracy": found.accuracy}    # fmt: skip
 
 
-def _facts(config: MelodyConfig, dataset: PackedDataset, training: list[Line]) -> Facts:
+def _facts(config: SequenceConfig, dataset: PackedDataset, training: list[Line]) -> Facts:
     """What a model keeps of the data it was trained on."""
     rows = dataset.phrase_starts(1)
     learned = torch.tensor(sorted({line.piece for line in training}))

@@ -70,7 +70,7 @@ def melody_track(dataset: PackedDataset, name: str) -> Track:
     return Track(LEAD)
 
 
-def read_lines(dataset: PackedDataset, pieces: Sequence[int], track: str, normalize_key: bool) -> list[Line]:
+def read_passages(dataset: PackedDataset, pieces: Sequence[int], track: str, normalize_key: bool) -> list[Line]:
     """The lines of some pieces, one for each run of bars in which there is a note.
 
     Args:
@@ -120,7 +120,7 @@ def cut(line: Line, first_bar: int, n_bars: int, steps_per_bar: int) -> Line:
     return line._replace(notes=inside, n_bars=n_bars)
 
 
-class Melodies:
+class Windows:
     """Windows of lines as tokens: begin, the music, and an end where the line ends.
 
     Args:

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import musegan.melodies
+import musegan.sequences
 from musegan.errors import UserError
 from musegan.keys import SCALE, Key
-from musegan.melodies import Choice, draw_tokens, sample
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.ops import notes
 from musegan.sampling import exact
 from musegan.tokens import END, FIRST_PITCH
@@ -30,7 +30,7 @@ def test_a_melody_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
     model = model_of(name, encoding)
     together = sample(model, 5, 2, seed=3)
     alone = [sample(model, 1, 2, seed=3, first_sample=i) for i in range(5)]
-    monkeypatch.setattr(musegan.melodies, "_BATCH", 2)
+    monkeypatch.setattr(musegan.sequences, "_BATCH", 2)
     parts = sample(model, 5, 2, seed=3)
     for plane, single, part in zip(together, (torch.cat(planes) for planes in zip(*alone)), parts):
         assert torch.equal(plane, single) and torch.equal(plane, part)

@@ -1,4 +1,4 @@
-"""Models of melodies beside simple ones: `python -m benchmarks.models.melodies runs/lstm ...`.
+"""Models of melodies beside simple ones: `python -m benchmarks.models.sequences runs/lstm ...`.
 
 For the best snapshot of each run, on the pieces that neither trained nor chose it:
 
@@ -26,18 +26,18 @@ from rich.table import Table
 
 from benchmarks.models.kinds import write
 from musegan import config
-from musegan.config import MelodyConfig
+from musegan.config import SequenceConfig
 from musegan.data.embedded import open_dataset
-from musegan.data.melody import Line, Melodies, cut
+from musegan.data.sequences import Line, Windows, cut
 from musegan.errors import UserError
-from musegan.melodies import Choice, draw_tokens, sample
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.metrics.copies import longest_copies
 from musegan.models import SequenceModel, load_model
 from musegan.ops import notes
 from musegan.sampling import exact
 from musegan.training.likelihood import Likelihood, likelihood, summed
 from musegan.training.run_folder import RunFolder
-from musegan.training.splits import MelodySplits, split_melodies
+from musegan.training.splits import SequenceSplits, split_sequences
 
 SMOOTHINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 N_TOKENS = 512    # of the comparison of passes
@@ -77,7 +77,7 @@ class Chain:
                 result = (after[token] + kept * result) / (after.total() + kept)
         return result
 
-    def likelihood(self, melodies: Melodies) -> Likelihood:
+    def likelihood(self, melodies: Windows) -> Likelihood:
         """Of all windows; the accuracy is not known."""
         rows = tokens_of(melodies)
         nats = -sum(math.log(self.probability(row[max(i - self._order, 0) : i], row[i]))
@@ -85,7 +85,7 @@ class Chain:
         return summed(nats, sum(len(row) - 1 for row in rows), 0, melodies)
 
 
-def tokens_of(melodies: Melodies, semitones: int = 0) -> Tokens:
+def tokens_of(melodies: Windows, semitones: int = 0) -> Tokens:
     """The tokens of all windows, as they are and moved up and down by up to so many semitones."""
     found = []
     index = torch.arange(len(melodies))
@@ -96,10 +96,10 @@ def tokens_of(melodies: Melodies, semitones: int = 0) -> Tokens:
     return found
 
 
-def chain(order: int, settings: MelodyConfig, splits: MelodySplits) -> Chain:
+def chain(order: int, settings: SequenceConfig, splits: SequenceSplits) -> Chain:
     """A chain of the training pieces, smoothed as the validation pieces like it best."""
     vocabulary = splits.training.vocabulary
-    once = Melodies(splits.lines[0], vocabulary, settings.data.n_bars, every_bar=False)
+    once = Windows(splits.lines[0], vocabulary, settings.data.n_bars, every_bar=False)
     found = Chain(tokens_of(once, settings.data.transpose_semitones), order, vocabulary.size)
 
     def nats(smoothing: float) -> float:
@@ -110,7 +110,7 @@ def chain(order: int, settings: MelodyConfig, splits: MelodySplits) -> Chain:
     return found
 
 
-def copies(model: SequenceModel, settings: MelodyConfig, splits: MelodySplits, n: int) -> dict[str, dict[str, float]]:
+def copies(model: SequenceModel, settings: SequenceConfig, splits: SequenceSplits, n: int) -> dict[str, dict[str, float]]:
     """Longest copies from training lines, in notes: of n generated melodies, and of real ones of as many bars."""
     roll, n_bars = sample(model, n, settings.data.n_bars, 0, Choice(top_p=0.95)), settings.data.n_bars
     table = notes(roll).numpy()    # [notes, 5]
@@ -176,9 +176,9 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
     """The rows of a run: its model and the chains on its tokens."""
     run = RunFolder(path)
     settings = config.load(["--config", str(run.config)])
-    if not isinstance(settings, MelodyConfig):
+    if not isinstance(settings, SequenceConfig):
         raise UserError(f"{path} is no run of a model of melodies: its family is {settings.family}")
-    splits = split_melodies(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
+    splits = split_sequences(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
     if splits.test is None:
         raise UserError(f"{path} kept no pieces to test on: data.test_share is 0")
     model = load_model(run.best)
@@ -203,11 +203,11 @@ def _numbers(found: Likelihood) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     """Measures runs one after the other."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.melodies", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.sequences", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--n", type=int, default=64, help="melodies generated, to look for copies (default: 64)")
     parser.add_argument("--no-speed", action="store_true", help="leave out what is timed")
-    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/melodies.jsonl")
+    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/sequences.jsonl")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [row for path in arguments.runs for row in measure(path, arguments.n, not arguments.no_speed)]

@@ -13,14 +13,14 @@ import torch
 
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
-from musegan.data.melody import Line, cut, skyline
+from musegan.data.sequences import Line, cut, skyline
 from musegan.data.piece import read_melodies
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key, in_scale, key_shifts, name_of_shift, transpose
-from musegan.melodies import Choice, sample
+from musegan.sequences import Choice, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.ops.notes import roll_from_notes
@@ -33,7 +33,7 @@ _BATCH = 64    # melodies made at a time, so that memory does not grow with thei
 
 
 @dataclass(frozen=True)
-class MelodyRequest:
+class SequenceRequest:
     """Everything that decides what is made, but for the model. None: not asked for."""
 
     n: int | None = None
@@ -99,7 +99,7 @@ class Prime(NamedTuple):
     """Of each bar."""
 
 
-def make_melodies(model: SequenceModel, request: MelodyRequest, say: Say = print) -> Iterator[Made]:
+def make_sequences(model: SequenceModel, request: SequenceRequest, say: Say = print) -> Iterator[Made]:
     """The melodies.
 
     Args:
@@ -123,12 +123,12 @@ def make_melodies(model: SequenceModel, request: MelodyRequest, say: Say = print
 
 
 def make_accompanied(
-    band: Generator, model: SequenceModel, request: MelodyRequest, accompaniment: Accompaniment, say: Say = print
+    band: Generator, model: SequenceModel, request: SequenceRequest, accompaniment: Accompaniment, say: Say = print
 ) -> Iterator[Made]:
     """Melodies, and what a generator plays to each in its other tracks.
 
     Raises:
-        UserError: the two do not fit each other, or see `make_melodies`.
+        UserError: the two do not fit each other, or see `make_sequences`.
     """
     name = accompaniment.as_track or model.spec.tracks[0].name
     names = [track.name for track in band.spec.tracks if not track.is_drum]
@@ -143,7 +143,7 @@ def make_accompanied(
     if replace(band.spec, tracks=model.spec.tracks) != model.spec:
         raise UserError("--melody-model: the two models differ in metre, steps or pitches")
     tracks, band = torch.tensor([track.name == name for track in band.spec.tracks]), exact(band)
-    for made in make_melodies(model, request, say):
+    for made in make_sequences(model, request, say):
         roll = made.roll.map(lambda plane: plane[None] & tracks[None, :, None, None, None])    # [1, K, B, T, P]
         played = accompany(
             band, roll, tracks, request.seed, [made.about["sample"]], accompaniment.decoding, accompaniment.truncation,
@@ -152,7 +152,7 @@ def make_accompanied(
         yield made._replace(roll=played.phrases()[0])
 
 
-def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: Say) -> Prime:
+def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say: Say) -> Prime:
     """The beginning of a file, for melodies of so many bars in all.
 
     Raises:
@@ -191,7 +191,7 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
                  tempo_bpm)
 
 
-def _continued(model: SequenceModel, request: MelodyRequest, prime: Prime, n_bars: int, first: int, n: int) -> Roll:
+def _continued(model: SequenceModel, request: SequenceRequest, prime: Prime, n_bars: int, first: int, n: int) -> Roll:
     made = sample(
         model, n, n_bars, request.seed, request.choice, first, prime.tokens, only_scale=request.only_scale,
         in_training_key=True,
