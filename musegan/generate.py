@@ -118,7 +118,7 @@ def _write(path: Path, made: Made, model: Model, tempo_bpm, wav: bool) -> None:
 def _words(arguments: argparse.Namespace, model: Model) -> tuple[str, str]:
     """What one result is called, and several."""
     if model.family == "sequence":
-        return "melody", "melodies"
+        return ("melody", "melodies") if model.monophonic else ("piece", "pieces")
     is_piece = any(getattr(arguments, name) is not None for name in ("accompany", "bars", "form"))
     return ("piece", "pieces") if is_piece else ("phrase", "phrases")
 

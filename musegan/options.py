@@ -83,19 +83,19 @@ def parser() -> argparse.ArgumentParser:
     notes.add_argument("--max-pitches", nargs="+", default=[], metavar="N",
                        help="so many notes at once, the likeliest: one number for all pitched tracks, or TRACK=N ...")
 
-    melodies = parser.add_argument_group("melodies", "for models of melodies, token by token")
-    melodies.add_argument("--temperature", type=float, default=1.0, metavar="T",
-                          help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
-    melodies.add_argument("--top-k", type=int, default=0, metavar="K",
-                          help="choose among so many of the likeliest tokens (default: 0, all)")
-    melodies.add_argument("--top-p", type=float, default=1.0, metavar="P",
-                          help="choose among the fewest likeliest that together are so probable (default: 1, all)")
-    melodies.add_argument("--prime", type=Path, metavar="FILE",
-                          help="MIDI or .npz file whose first bars melodies begin with")
-    melodies.add_argument("--prime-bars", type=int, metavar="N",
-                          help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
-    melodies.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
-                          help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
+    tokens = parser.add_argument_group("token by token", "for models of musegan train --family sequence")
+    tokens.add_argument("--temperature", type=float, default=1.0, metavar="T",
+                        help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
+    tokens.add_argument("--top-k", type=int, default=0, metavar="K",
+                        help="choose among so many of the likeliest tokens (default: 0, all)")
+    tokens.add_argument("--top-p", type=float, default=1.0, metavar="P",
+                        help="choose among the fewest likeliest that together are so probable (default: 1, all)")
+    tokens.add_argument("--prime", type=Path, metavar="FILE",
+                        help="MIDI or .npz file whose first bars all begin with")
+    tokens.add_argument("--prime-bars", type=int, metavar="N",
+                        help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
+    tokens.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
+                        help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
 
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
@@ -138,7 +138,7 @@ def decoding(arguments: argparse.Namespace) -> Decoding:
 
 
 def sequence_request(arguments: argparse.Namespace) -> SequenceRequest:
-    """What is asked of a model of melodies.
+    """What is asked of a model that writes token by token.
 
     Raises:
         UserError: see `SequenceRequest`.

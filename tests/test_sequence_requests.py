@@ -61,8 +61,7 @@ def tune(tmp_path_factory):
 def in_one_key(tmp_path):
     """A model folder, as if of music that was moved to C major and lay there."""
     model = model_of("gru", "events")
-    vocabulary = type(model.vocabulary)("events", 60, 16)
-    model = type(model)(vocabulary, LEAD, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
+    model = type(model)("events", LEAD, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
 
@@ -193,7 +192,7 @@ def singer(tmp_path):
     """A model folder of melodies in the pitches of the package's band."""
     small = model_of("gru", "grid")
     spec = RollSpec((Track("lead", 73),))
-    model = type(small)(type(small.vocabulary)("grid", 84, 16), spec, 2, Facts(), embedding=8, width=16)
+    model = type(small)("grid", spec, 2, Facts(), embedding=8, width=16)
     save_model(model, tmp_path / "singer")
     return tmp_path / "singer"
 

@@ -26,7 +26,7 @@ from musegan import config, sampling, sequences
 from musegan.config import AnyConfig, DataConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.embedded import open_dataset
-from musegan.data.sequences import LEAD, melody_track, skyline
+from musegan.data.sequences import LEAD, skyline, tracks_of
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, measure, values_by_name
@@ -116,7 +116,7 @@ def rows_of(contestants: list[Contestant], dataset: PackedDataset, track: str, n
         raise UserError(f"all runs must have the same data.validation_share and data.test_share, above 0: got {shares}")
     parts = split(DataConfig(n_bars=n_bars, min_tracks=1, normalize_key=False, validation_share=data.validation_share,
                              test_share=data.test_share), dataset)    # fmt: skip
-    spec = replace(dataset.spec, tracks=(melody_track(dataset, track),))
+    spec = replace(dataset.spec, tracks=tracks_of(dataset, track, "events"))
     real = {name: [line for line in one_line(part.sample(N_REAL, 0), dataset.spec, track) if len(line)]
             for name, part in (("training", parts.training), ("test", parts.test))}    # fmt: skip
     lines = {"training pieces": real["training"]}

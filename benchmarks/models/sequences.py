@@ -28,7 +28,7 @@ from benchmarks.models.kinds import write
 from musegan import config
 from musegan.config import SequenceConfig
 from musegan.data.embedded import open_dataset
-from musegan.data.sequences import Line, Windows, cut
+from musegan.data.sequences import Passage, Windows, cut
 from musegan.errors import UserError
 from musegan.sequences import Choice, draw_tokens, sample
 from musegan.metrics.copies import longest_copies
@@ -99,7 +99,7 @@ def tokens_of(melodies: Windows, semitones: int = 0) -> Tokens:
 def chain(order: int, settings: SequenceConfig, splits: SequenceSplits) -> Chain:
     """A chain of the training pieces, smoothed as the validation pieces like it best."""
     vocabulary = splits.training.vocabulary
-    once = Windows(splits.lines[0], vocabulary, settings.data.n_bars, every_bar=False)
+    once = Windows(splits.passages[0], vocabulary, settings.data.n_bars, every_bar=False)
     found = Chain(tokens_of(once, settings.data.transpose_semitones), order, vocabulary.size)
 
     def nats(smoothing: float) -> float:
@@ -116,8 +116,8 @@ def copies(model: SequenceModel, settings: SequenceConfig, splits: SequenceSplit
     table = notes(roll).numpy()    # [notes, 5]
     generated = [table[table[:, 0] == i, 2:] for i in range(n)]
     t = splits.training.vocabulary.steps_per_bar
-    real = [part for line in splits.lines[2] for part in _whole_windows(line, n_bars, t)]
-    training = [line.notes for line in splits.lines[0]]
+    real = [part for line in splits.passages[2] for part in _whole_windows(line, n_bars, t)]
+    training = [line.notes for line in splits.passages[0]]
     result = {}
     for name, lines in (("generated", generated), ("real", real)):
         longest = longest_copies(lines, training).double()
@@ -126,7 +126,7 @@ def copies(model: SequenceModel, settings: SequenceConfig, splits: SequenceSplit
     return result
 
 
-def _whole_windows(line: Line, n_bars: int, steps_per_bar: int) -> list:
+def _whole_windows(line: Passage, n_bars: int, steps_per_bar: int) -> list:
     """Bars of a line, so many at a time; a shorter line is one."""
     starts = range(0, max(line.n_bars - n_bars, 0) + 1, n_bars)
     return [cut(line, first, min(n_bars, line.n_bars), steps_per_bar).notes for first in starts]
@@ -183,7 +183,7 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
         raise UserError(f"{path} kept no pieces to test on: data.test_share is 0")
     model = load_model(run.best)
     about = {"run": path.name, "dataset": Path(settings.data.dataset).name, "track": settings.data.track,
-             "encoding": settings.data.encoding, "pieces_tested": len({line.piece for line in splits.lines[2]}),
+             "encoding": settings.data.encoding, "pieces_tested": len({line.piece for line in splits.passages[2]}),
              "steps_tested": splits.test.n_steps, "notes_tested": splits.test.n_notes}    # fmt: skip
     rows = []
     for order in (0, 2, 5):

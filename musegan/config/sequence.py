@@ -1,4 +1,4 @@
-"""What a run of a model of melodies is told."""
+"""What a run of a model that writes token by token is told."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from musegan.errors import UserError
 
 @dataclass(frozen=True)
 class SequenceDataConfig:
-    """Which melodies, and how they are written."""
+    """Which music, and how it is written."""
 
     dataset: str = "freedoom"
     """Folder of a packed data set (made by `musegan prepare`), or the name of an embedded one."""
     track: str = "lead"
-    """A pitched track; `lead` is all of them together. Of what sounds at once, the highest is the melody."""
-    encoding: Literal["grid", "events"] = "grid"
-    """Tokens: `grid`, one for each time step, a pitch, a hold or a rest; `events`, a pitch or a rest, and how long."""
+    """A pitched track; `lead` is all of them together. Of what sounds at once, the highest is the melody. With the encoding
+    `tracks`, a track with all its notes, or `all` of them, each by itself."""
+    encoding: Literal["grid", "events", "tracks"] = "grid"
+    """Tokens: `grid`, one for each time step of a melody, a pitch, a hold or a rest; `events`, a pitch or a rest, and how
+    long; `tracks`, whatever starts at a step in any track, how long each note lasts, and how far it is to the next."""
     n_bars: int = 16
-    """Most bars of a window; shorter melodies are whole."""
+    """Most bars of a window; what is shorter is whole."""
     normalize_key: bool = True
     """Move each piece to C major or A minor; what is generated is moved back by a real piece's shift."""
     transpose_semitones: int = 0
@@ -102,7 +104,7 @@ class SequenceTrainConfig:
     ema_decay: float = 0.0
     """Of the weights' moving average, which is what is saved and sampled; 0 takes the weights themselves."""
     validate_every: int = 50
-    """Steps between looks at the held-out pieces, each with a melody as a picture and a MIDI file."""
+    """Steps between looks at the held-out pieces, each with music as a picture and a MIDI file."""
     patience: int = 10
     """The run ends when so many looks in a row found nothing better; 0 for never."""
     checkpoint_every: int = 50
@@ -122,7 +124,7 @@ class SequenceConfig:
     """Everything that decides a run."""
 
     family: ClassVar[str] = "sequence"
-    description: ClassVar[str] = "Trains a model of melodies, token by token, on a packed data set."
+    description: ClassVar[str] = "Trains a model that writes melodies or whole bands token by token, on a packed data set."
     default_run: ClassVar[str] = "runs/sequence"
 
     data: SequenceDataConfig = field(default_factory=SequenceDataConfig)

@@ -1,9 +1,11 @@
-"""Melodies out of a packed data set: the highest line of some tracks, piece by piece, and windows of it as tokens."""
+"""Music out of a packed data set to be read in order, piece by piece: one line, or all tracks; and windows of it as tokens."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +16,21 @@ from musegan.data.dataset import PackedDataset
 from musegan.errors import UserError
 from musegan.keys import pitch_class_weights, shifts_of_weights
 from musegan.ops import notes
-from musegan.roll import Track
+from musegan.roll import RollSpec, Track
 from musegan.seeding import generator_for
-from musegan.tokens import BEGIN, END, FIRST_PITCH, Vocabulary
+from musegan.tokens import BEGIN, END, Encoding, Vocabulary
 
 LEAD = "lead"
+ALL = "all"
+_SORTED_BATCHES = 16    # whose windows are sorted by length
 IGNORED = -100    # cross_entropy's word for a target that does not count
 
 
-class Line(NamedTuple):
-    """One line of a run of bars, as `musegan.tokens` has it."""
+class Passage(NamedTuple):
+    """The music of a run of bars, as `musegan.tokens` has it."""
 
     notes: np.ndarray
-    """[n, 3] int64: pitch index, start and end step."""
+    """[n, 3] int64: voice (of one track, the pitch index), start and end step."""
     n_bars: int
     piece: int
     """Index in the data set's pieces."""
@@ -54,50 +58,75 @@ def skyline(table: np.ndarray) -> np.ndarray:
     return np.array(line, dtype=np.int64).reshape(-1, 3)
 
 
-def melody_track(dataset: PackedDataset, name: str) -> Track:
-    """The one track of melodies that `data.track` names.
+def tracks_of(dataset: PackedDataset, name: str, encoding: Encoding) -> tuple[Track, ...]:
+    """The tracks of a model's rolls, by `data.track` and `data.encoding`: one of melodies, or those that are told apart.
 
     Raises:
-        UserError: no pitched track has that name.
+        UserError: there is no such track, or none that the encoding can write.
     """
-    tracks = [track for track in dataset.spec.tracks if not track.is_drum]
-    for track in tracks:
-        if track.name == name:
-            return track
-    if name != LEAD or not tracks:
-        names = ", ".join([LEAD, *(track.name for track in tracks)])
-        raise UserError(f"data.track: no pitched track named {name!r}; there are {names}")
-    return Track(LEAD)
+    pitched = tuple(track for track in dataset.spec.tracks if not track.is_drum)
+    if encoding == "tracks":
+        if name == ALL:
+            return dataset.spec.tracks
+        found, others = [track for track in dataset.spec.tracks if track.name == name], dataset.spec.tracks
+    else:
+        if name == LEAD and pitched:
+            return (Track(LEAD),)
+        found, others = [track for track in pitched if track.name == name], pitched
+    if not found:
+        kind = "track" if encoding == "tracks" else "pitched track"
+        names = ", ".join([ALL if encoding == "tracks" else LEAD, *(track.name for track in others)])
+        raise UserError(f"data.track: no {kind} named {name!r} for data.encoding={encoding}; there are {names}")
+    return tuple(found)
 
 
-def read_passages(dataset: PackedDataset, pieces: Sequence[int], track: str, normalize_key: bool) -> list[Line]:
-    """The lines of some pieces, one for each run of bars in which there is a note.
+def read_passages(
+    dataset: PackedDataset, pieces: Sequence[int], track: str, normalize_key: bool, encoding: Encoding = "events"
+) -> list[Passage]:
+    """The music of some pieces, one passage for each run of bars in which there is a note.
 
     Args:
         pieces: indices in `dataset.pieces`.
-        track: a pitched track's name, or `lead` for all of them; of what sounds at once, the highest is taken.
+        track, encoding: see `tracks_of`; of a melody, the highest of what sounds at once is taken.
         normalize_key: move each piece to C major or A minor, by the key of all its pitched tracks; notes that leave the
             pitch range are left out.
     Raises:
-        UserError: see `melody_track`.
+        UserError: see `tracks_of`.
     """
-    spec, name = dataset.spec, melody_track(dataset, track).name
-    chosen = [k for k, each in enumerate(spec.tracks) if not each.is_drum and name in (each.name, LEAD)]
-    found: list[Line] = []
+    own = replace(dataset.spec, tracks=tracks_of(dataset, track, encoding))
+    names = {each.name for each in own.tracks}
+    chosen = [k for k, each in enumerate(dataset.spec.tracks)
+              if each.name in names or names == {LEAD} and not each.is_drum]
+    found: list[Passage] = []
     for piece, runs in _runs(dataset, pieces):
         weights, tables = torch.zeros(1, 12, dtype=torch.int64), []
         for start, n_bars in runs:
             roll = dataset.roll(torch.tensor([start]), n_bars)    # [1, K, B, T, P]
-            weights += pitch_class_weights(roll.frame, spec)
-            tables.append(notes(roll.map(lambda plane: plane[:, chosen])).numpy()[:, 2:])    # [n, 3]
+            weights += pitch_class_weights(roll.frame, dataset.spec)
+            tables.append(notes(roll.map(lambda plane: plane[:, chosen])).numpy()[:, 1:])    # [n, 4]
         shift = int(shifts_of_weights(weights)) if normalize_key else 0
         for table, (_, n_bars) in zip(tables, runs):
-            line = skyline(table)
-            line[:, 0] -= shift
-            line = line[(line[:, 0] >= 0) & (line[:, 0] < spec.n_pitches)]
-            if len(line):
-                found.append(Line(line, n_bars, piece, shift))
+            table = table if encoding == "tracks" else np.insert(skyline(table[:, 1:]), 0, 0, 1)
+            music = voices(table, own, -shift)
+            if len(music):
+                found.append(Passage(music, n_bars, piece, shift))
     return found
+
+
+def voices(table: np.ndarray, spec: RollSpec, semitones: int = 0) -> np.ndarray:
+    """Notes as `musegan.tokens` has them.
+
+    Args:
+        table: [n, 4] int64: track, pitch index, start and end step.
+        spec: of the tracks.
+        semitones: by which those of pitched tracks are moved up; what leaves the pitch range is left out.
+    Returns:
+        [m, 3] int64: voice, start and end step.
+    """
+    is_pitched = np.array([not track.is_drum for track in spec.tracks])
+    pitch = table[:, 1] + semitones * is_pitched[table[:, 0]]
+    inside = (pitch >= 0) & (pitch < spec.n_pitches)
+    return np.column_stack([table[:, 0] * spec.n_pitches + pitch, table[:, 2:]])[inside]
 
 
 def _runs(dataset: PackedDataset, pieces: Sequence[int]) -> list[tuple[int, list[tuple[int, int]]]]:
@@ -112,38 +141,40 @@ def _runs(dataset: PackedDataset, pieces: Sequence[int]) -> list[tuple[int, list
     return list(runs.items())
 
 
-def cut(line: Line, first_bar: int, n_bars: int, steps_per_bar: int) -> Line:
-    """Some bars of a line; a note that sounds at their begin starts there."""
+def cut(passage: Passage, first_bar: int, n_bars: int, steps_per_bar: int) -> Passage:
+    """Some bars of a passage; a note that sounds at their begin starts there."""
     start, end = first_bar * steps_per_bar, (first_bar + n_bars) * steps_per_bar
-    inside = line.notes[(line.notes[:, 2] > start) & (line.notes[:, 1] < end)]
+    inside = passage.notes[(passage.notes[:, 2] > start) & (passage.notes[:, 1] < end)]
     inside[:, 1:] = inside[:, 1:].clip(start, end) - start
-    return line._replace(notes=inside, n_bars=n_bars)
+    return passage._replace(notes=inside, n_bars=n_bars)
 
 
 class Windows:
-    """Windows of lines as tokens: begin, the music, and an end where the line ends.
+    """Windows of passages as tokens: begin, the music, and an end where the passage ends.
 
     Args:
-        lines: of one split.
+        passages: of one split.
         vocabulary: of the tokens.
-        n_bars: of a window; of a shorter line, all bars are one.
-        every_bar: a window begins at each bar from which there are enough, for training; else each bar of a line is in
+        n_bars: of a window; of a shorter passage, all bars are one.
+        every_bar: a window begins at each bar from which there are enough, for training; else each bar of a passage is in
             one window, the last of which may be shorter, so that each note counts once.
     """
 
-    def __init__(self, lines: Sequence[Line], vocabulary: Vocabulary, n_bars: int, every_bar: bool):
+    def __init__(self, passages: Sequence[Passage], vocabulary: Vocabulary, n_bars: int, every_bar: bool):
         self.vocabulary, self.n_steps, self.n_notes = vocabulary, 0, 0
         rows, ranges, t = [], [], vocabulary.steps_per_bar
-        for line in lines:
-            last = max(line.n_bars - n_bars, 0) if every_bar else line.n_bars - 1
+        for passage in passages:
+            last = max(passage.n_bars - n_bars, 0) if every_bar else passage.n_bars - 1
             for first in range(0, last + 1, 1 if every_bar else n_bars):
-                window = cut(line, first, min(n_bars, line.n_bars - first), t)
+                window = cut(passage, first, min(n_bars, passage.n_bars - first), t)
                 if not len(window.notes):
                     continue
-                ends = [END] if first + window.n_bars == line.n_bars else []
-                row = np.concatenate([[BEGIN], vocabulary.encode(window.notes, window.n_bars * t), ends])
-                rows.append(torch.from_numpy(row.astype(np.int16)))
-                ranges.append((int(window.notes[:, 0].min()), int(window.notes[:, 0].max())))
+                ends = [END] if first + window.n_bars == passage.n_bars else []
+                row = torch.tensor([BEGIN, *vocabulary.encode(window.notes, window.n_bars * t).tolist(), *ends])
+                pitches = vocabulary.pitch[row]
+                pitches = pitches[pitches >= 0]
+                ranges.append((int(pitches.min()), int(pitches.max())) if len(pitches) else (0, vocabulary.n_pitches - 1))
+                rows.append(row.short())
                 self.n_steps += window.n_bars * t
                 self.n_notes += len(window.notes)
         self.lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
@@ -168,27 +199,35 @@ class Windows:
         if semitones is not None:
             lowest, highest = self._ranges[index].T
             move = torch.minimum(torch.maximum(semitones, -lowest), self.vocabulary.n_pitches - 1 - highest)
-            is_pitch = (tokens >= FIRST_PITCH) & (tokens < FIRST_PITCH + self.vocabulary.n_pitches)
-            tokens = torch.where(is_pitch, tokens + move[:, None], tokens)
+            tokens = torch.where(self.vocabulary.pitch[tokens.clamp(min=BEGIN)] >= 0, tokens + move[:, None], tokens)
         given, targets = tokens[:, :-1], tokens[:, 1:]
         return given.clamp(min=BEGIN), torch.where(targets < 0, IGNORED, targets)
 
     def batch(self, step: int, seed: int, size: int, semitones: int = 0) -> tuple[Tensor, Tensor]:
-        """`rows` of one step, a function of (seed, step): each epoch passes through a permutation of its own.
+        """`rows` of one step, a function of (seed, step): each epoch passes through an order of its own, in which windows of
+        like length lie together, so that little is filled up.
 
         Args:
             semitones: each window is moved up or down by up to so many, each number as likely.
         """
         places = [divmod(i, len(self)) for i in range(step * size, (step + 1) * size)]    # epoch, and place in it
-        orders = {e: torch.randperm(len(self), generator=generator_for(seed, "epoch", e)) for e in {e for e, _ in places}}
-        index = torch.stack([orders[e][i] for e, i in places])
+        index = torch.stack([self._order(seed, epoch, size)[place] for epoch, place in places])
         if not semitones:
             return self.rows(index)
         rng = generator_for(seed, "transposition", step)
         return self.rows(index, torch.randint(-semitones, semitones + 1, (size,), generator=rng))
 
+    @functools.lru_cache(maxsize=2)    # one epoch ends where the next begins
+    def _order(self, seed: int, epoch: int, size: int) -> Tensor:
+        """[n] a permutation: so many windows that happen to come together are sorted, and dealt as batches in any order."""
+        rng, found = generator_for(seed, "epoch", epoch), []
+        for block in torch.randperm(len(self), generator=rng).split(_SORTED_BATCHES * size):
+            batches = block[self.lengths[block].argsort(stable=True)].split(size)
+            found += [batches[i] for i in torch.randperm(len(batches), generator=rng)]
+        return torch.cat(found)
+
     def fingerprint(self) -> str:
-        """A digest that other melodies, or another encoding of the same, would not have."""
+        """A digest that other music, or another encoding of the same, would not have."""
         digest = hashlib.sha256(repr((self.vocabulary, tuple(self.tokens.shape))).encode())
         digest.update(self.tokens.numpy().tobytes())
         return digest.hexdigest()

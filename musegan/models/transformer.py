@@ -1,4 +1,4 @@
-"""A decoder-only Transformer that reads a melody: causal attention to all tokens before, with keys and values kept.
+"""A decoder-only Transformer that reads music: causal attention to all tokens before, with keys and values kept.
 
 Source: Vaswani et al. 2017, with the norm before each part (Xiong et al. 2020) and rotary positions (Su et al. 2021), or
 the sines of the former.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from musegan.models.generator import Facts, check_positive
 from musegan.models.sequence import SequenceModel, check_n_layers
 from musegan.roll import RollSpec
-from musegan.tokens import Vocabulary
+from musegan.tokens import Encoding
 
 Positions = Literal["rotary", "sinusoidal"]
 _LONGEST = 10000.0    # wavelength, in tokens over 2 pi; Vaswani et al.
@@ -25,7 +25,7 @@ class TransformerModel(SequenceModel):
     """Blocks of causal attention.
 
     Args:
-        vocabulary, spec, n_bars, facts, position_in_bar: see `SequenceModel`.
+        encoding, spec, n_bars, facts, position_in_bar: see `SequenceModel`.
         width: channels of a token; a multiple of twice `n_heads`.
         n_layers: blocks.
         n_heads: of the attention.
@@ -37,7 +37,7 @@ class TransformerModel(SequenceModel):
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        encoding: Encoding,
         spec: RollSpec,
         n_bars: int,
         facts: Facts = Facts(),
@@ -48,7 +48,7 @@ class TransformerModel(SequenceModel):
         position_in_bar: bool = False,
         dropout: float = 0.0,
     ):
-        super().__init__(vocabulary, spec, n_bars, facts, width, position_in_bar)
+        super().__init__(encoding, spec, n_bars, facts, width, position_in_bar)
         check_positive(n_heads=n_heads)
         check_n_layers(n_layers)
         if width % (2 * n_heads):
@@ -62,7 +62,7 @@ class TransformerModel(SequenceModel):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
-        self.logits = nn.Linear(width, vocabulary.size)
+        self.logits = nn.Linear(width, self.vocabulary.size)
 
     def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         place = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)

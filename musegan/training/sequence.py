@@ -1,4 +1,4 @@
-"""The loop of models of melodies: windows of real ones in, a model that foretells the next token out."""
+"""The loop of models that write token by token: windows of real music in, a model that foretells the next token out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from musegan.config import SequenceConfig, SequenceTrainConfig
 from musegan.data.dataset import PackedDataset
-from musegan.data.sequences import Line, Windows, melody_track
+from musegan.data.sequences import Passage, Windows, tracks_of
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import HIGHEST_SHIFT, LOWEST_SHIFT
@@ -48,20 +48,20 @@ def train(
     """
     settings = config.train
     if n_processes() > 1:
-        raise processes.told_once(UserError("models of melodies are trained by one process: start it without a launcher"))
+        raise processes.told_once(UserError("models of the family sequence are trained by one process: start it without a launcher"))
 
     # Data
     device = device_of(settings.device)
-    training, held_out, _, lines = split_sequences(config.data, dataset)
+    training, held_out, _, passages = split_sequences(config.data, dataset)
     fingerprint = training.fingerprint()
     progress.say(f"{len(training)} windows to train on, {len(held_out)} held out; {training.vocabulary.size} tokens")
 
     # Model
-    spec = replace(dataset.spec, tracks=(melody_track(dataset, config.data.track),))
+    spec = replace(dataset.spec, tracks=tracks_of(dataset, config.data.track, config.data.encoding))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(settings.seed, "weights"))
-        facts = _facts(config, dataset, lines[0])
-        model = build_sequence(config.model, training.vocabulary, spec, config.data.n_bars, facts)
+        facts = _facts(config, dataset, passages[0])
+        model = build_sequence(config.model, config.data.encoding, spec, config.data.n_bars, facts)
     average = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -146,12 +146,12 @@ def _look(average: SequenceModel, held_out: Windows) -> dict[str, float]:
             "nats_per_note": found.per_note, "accuracy": found.accuracy}    # fmt: skip
 
 
-def _facts(config: SequenceConfig, dataset: PackedDataset, training: list[Line]) -> Facts:
+def _facts(config: SequenceConfig, dataset: PackedDataset, training: list[Passage]) -> Facts:
     """What a model keeps of the data it was trained on."""
     rows = dataset.phrase_starts(1)
-    learned = torch.tensor(sorted({line.piece for line in training}))
+    learned = torch.tensor(sorted({passage.piece for passage in training}))
     tempo_bpm = float(dataset.tempo_bpm[rows[torch.isin(dataset.piece_of(rows), learned)]].median())
-    shifts = torch.tensor(list({line.piece: line.shift for line in training}.values()))
+    shifts = torch.tensor(list({passage.piece: passage.shift for passage in training}.values()))
     counts = torch.bincount(shifts - LOWEST_SHIFT, minlength=HIGHEST_SHIFT - LOWEST_SHIFT + 1).tolist()
     return Facts(
         key_shifts=tuple(counts) if config.data.normalize_key else (),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from musegan.config import DataConfig, SequenceDataConfig
 from musegan.data.dataset import PackedDataset, split_pieces
-from musegan.data.sequences import Line, Windows, read_passages
+from musegan.data.sequences import Passage, Windows, read_passages, tracks_of
 from musegan.data.phrases import Phrases
 from musegan.errors import UserError
-from musegan.tokens import Vocabulary
+from musegan.tokens import vocabulary_of
 
 _TRAINING = "train on"
 
@@ -50,31 +51,31 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
 
 
 class SequenceSplits(NamedTuple):
-    """Melodies of different pieces, divided as phrases are."""
+    """Windows of different pieces, divided as phrases are."""
 
     training: Windows
     validation: Windows
     test: Windows | None
     """None without `data.test_share`."""
-    lines: list[list[Line]]
+    passages: list[list[Passage]]
     """Of each of the three."""
 
 
 def split_sequences(data: SequenceDataConfig, dataset: PackedDataset) -> SequenceSplits:
-    """Divides the melodies of a data set by piece; of held-out ones each bar is in one window.
+    """Divides the music of a data set by piece; of held-out ones each bar is in one window.
 
     Raises:
         UserError: there are too few pieces, a part has no notes, or there is no such track.
     """
-    vocabulary = Vocabulary(data.encoding, dataset.spec.n_pitches, dataset.spec.steps_per_bar)
-    lines, found = [], []
+    spec = replace(dataset.spec, tracks=tracks_of(dataset, data.track, data.encoding))
+    vocabulary, passages, found = vocabulary_of(data.encoding, spec), [], []
     for name, indices in _pieces(data, dataset).items():
-        lines.append(read_passages(dataset, indices, data.track, data.normalize_key))
-        if indices and not lines[-1]:
-            raise UserError(f"no melodies to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
+        passages.append(read_passages(dataset, indices, data.track, data.normalize_key, data.encoding))
+        if indices and not passages[-1]:
+            raise UserError(f"no music to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
                             f"there are {len(dataset.pieces)} pieces in all")
-        found.append(Windows(lines[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
-    return SequenceSplits(*found, lines)
+        found.append(Windows(passages[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
+    return SequenceSplits(*found, passages)
 
 
 def _pieces(data: DataConfig | SequenceDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.sequences import IGNORED, Line, Windows, cut, melody_track, read_passages, skyline
+from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, skyline, tracks_of
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.roll import Track
-from musegan.tokens import BEGIN, END, FIRST_PITCH, Vocabulary
+from musegan.tokens import BEGIN, END, FIRST_PITCH, LineVocabulary
 from tests.data.songs import midi
 
 T = 16
@@ -60,8 +60,8 @@ def test_a_track_or_all_of_them(tunes):
     np.testing.assert_array_equal(lead[1].notes, soprano[1].notes)    # the alto begins beneath it
     assert len(read_passages(tunes, [0, 1], "alto", False)[1].notes) == 6
     assert read_passages(tunes, [0, 1], "tenor", False) == []
-    assert (melody_track(tunes, "lead"), melody_track(tunes, "bass")) == (Track("lead"), Track("bass", 52))
-    with pytest.raises(UserError, match="data.track: no pitched track named 'flute'; there are lead, soprano, alto"):
+    assert (tracks_of(tunes, "lead", "grid"), tracks_of(tunes, "bass", "events")) == ((Track("lead"),), (Track("bass", 52),))
+    with pytest.raises(UserError, match="data.track: no pitched track named 'flute' for data.encoding=events; there are lead, soprano, alto"):
         read_passages(tunes, [0], "flute", False)
 
 
@@ -72,7 +72,7 @@ def test_the_key_is_that_of_the_whole_piece(tunes):
 
 
 def test_a_cut_note_starts_where_its_bars_do():
-    line = Line(np.array([[5, 10, 40], [7, 40, 50]]), 4, 0, 0)
+    line = Passage(np.array([[5, 10, 40], [7, 40, 50]]), 4, 0, 0)
     assert cut(line, 1, 2, T).notes.tolist() == [[5, 0, 24], [7, 24, 32]]
     assert cut(line, 0, 1, T).notes.tolist() == [[5, 10, 16]]
     assert line.notes.tolist() == [[5, 10, 40], [7, 40, 50]]
@@ -80,7 +80,7 @@ def test_a_cut_note_starts_where_its_bars_do():
 
 @pytest.mark.parametrize("encoding", ["grid", "events"])
 def test_windows_hold_each_bar_once_or_start_at_each(encoding, tunes):
-    vocabulary, lines = Vocabulary(encoding, 84, T), read_passages(tunes, [0, 1], "soprano", False)
+    vocabulary, lines = LineVocabulary(84, T, encoding), read_passages(tunes, [0, 1], "soprano", False)
     once, every = (Windows(lines, vocabulary, 4, every_bar) for every_bar in (False, True))
     assert (len(once), once.n_steps, once.n_notes) == (3, 9 * T, 36)    # bars 3, 4 + 2
     assert len(every) == 1 + 3
@@ -90,7 +90,7 @@ def test_windows_hold_each_bar_once_or_start_at_each(encoding, tunes):
 
 
 def test_targets_are_the_next_tokens_and_what_is_filled_up_does_not_count(tunes):
-    melodies = Windows(read_passages(tunes, [0, 1], "soprano", False), Vocabulary("grid", 84, T), 4, every_bar=False)
+    melodies = Windows(read_passages(tunes, [0, 1], "soprano", False), LineVocabulary(84, T, "grid"), 4, every_bar=False)
     given, targets = melodies.rows(torch.arange(3))
     counts = targets != IGNORED
     assert counts.sum(1).tolist() == [3 * T + 1, 4 * T, 2 * T + 1] and (given >= 0).all()
@@ -98,7 +98,7 @@ def test_targets_are_the_next_tokens_and_what_is_filled_up_does_not_count(tunes)
 
 
 def test_transposition_moves_pitches_alone_and_stays_within_them(tunes):
-    melodies = Windows(read_passages(tunes, [0], "soprano", False), Vocabulary("events", 84, T), 4, every_bar=False)
+    melodies = Windows(read_passages(tunes, [0], "soprano", False), LineVocabulary(84, T, "events"), 4, every_bar=False)
     (plain, _), (up, _), (far, _) = (melodies.rows(torch.tensor([0]), torch.tensor([n])) for n in (0, 5, 100))
     is_pitch = (plain >= FIRST_PITCH) & (plain < FIRST_PITCH + 84)
     assert torch.equal(up, plain + 5 * is_pitch)
@@ -107,7 +107,7 @@ def test_transposition_moves_pitches_alone_and_stays_within_them(tunes):
 
 
 def test_batches_depend_on_seed_and_step_and_pass_through_all(tunes):
-    melodies = Windows(read_passages(tunes, [0, 1], "soprano", False), Vocabulary("grid", 84, T), 2, every_bar=True)
+    melodies = Windows(read_passages(tunes, [0, 1], "soprano", False), LineVocabulary(84, T, "grid"), 2, every_bar=True)
     n = len(melodies)
     assert n == 2 + 5
     for one, other in zip(melodies.batch(3, 7, 4, 6), melodies.batch(3, 7, 4, 6)):

@@ -12,7 +12,6 @@ from musegan.models import build_sequence, load_generator, load_model, save_mode
 from musegan.models.generator import Facts
 from musegan.models.transformer import rotated, rotation
 from musegan.roll import RollSpec, Track
-from musegan.tokens import Vocabulary
 
 SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
 SMALL = {"width": 16, "n_layers": 2}
@@ -26,7 +25,7 @@ CONFIGS = {
 
 def model_of(name, encoding="grid", seed=0):
     torch.manual_seed(seed)
-    return build_sequence(CONFIGS[name], Vocabulary(encoding, 20, 16), SPEC, 2, Facts(tempo_bpm=90.0)).eval()
+    return build_sequence(CONFIGS[name], encoding, SPEC, 2, Facts(tempo_bpm=90.0)).eval()
 
 
 def some_tokens(model, n=3, length=40):
@@ -34,9 +33,8 @@ def some_tokens(model, n=3, length=40):
 
 
 def test_the_lstm_has_the_article_s_parameters():
-    vocabulary = Vocabulary("grid", 84, 16)
-    model = build_sequence(SequenceModelConfig(), vocabulary, RollSpec((Track("lead"),)), 16)
-    v, e, u = vocabulary.size, 128, 256
+    model = build_sequence(SequenceModelConfig(), "grid", RollSpec((Track("lead"),)), 16)
+    v, e, u = model.vocabulary.size, 128, 256
     article = v * e + 4 * u * (e + u + 1) + 4 * u * (u + u + 1) + (u + 1) * 256 + (256 + 1) * v    # Keras counts one bias
     assert sum(parameter.numel() for parameter in model.parameters()) == article + 2 * 4 * u
 
@@ -102,7 +100,7 @@ def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
 
     settings = Recorded(kind=kind, width=16)
     read.clear()
-    build_sequence(settings, Vocabulary("grid", 20, 16), SPEC, 2)
+    build_sequence(settings, "grid", SPEC, 2)
     assert read == {"kind", *SEQUENCE_KIND_KEYS[kind]}
 
 
@@ -119,7 +117,7 @@ def test_model_folders(name, tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"vocabulary": {"encoding": "grid", "n_pitches": 21, "steps_per_bar": 16}}, "spec must be of one pitched track"),
+    ({"encoding": "words"}, "encoding must be grid or events: got 'words'"),
     ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
     ({"positions": "none"}, "positions must be rotary or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
@@ -137,7 +135,7 @@ def test_damaged_folders_are_told_in_one_line(change, message, tmp_path):
 
 
 def test_dropout_is_for_training_alone():
-    model = build_sequence(dataclasses.replace(CONFIGS["rotary"], dropout=0.5), Vocabulary("grid", 20, 16), SPEC, 2)
+    model = build_sequence(dataclasses.replace(CONFIGS["rotary"], dropout=0.5), "grid", SPEC, 2)
     tokens = some_tokens(model)
     assert torch.equal(model.eval()(tokens), model(tokens))
     assert not torch.equal(model.train()(tokens), model(tokens))

@@ -59,7 +59,7 @@ def test_a_tune_is_learnt_by_heart(model, songs, tmp_path, monkeypatch):
     """One window of one piece, again and again: in the end nothing in it surprises."""
     def one_window(data, dataset):
         found = split_sequences(data, dataset)
-        line = found.lines[0][1]    # a riff
+        line = found.passages[0][1]    # a riff
         tune = cut(line, int(line.notes[0, 1]) // 16, 2, 16)
         assert len({*tune.notes[:, 0].tolist()}) > 2
         tune = Windows([tune], found.training.vocabulary, 2, every_bar=True)
@@ -106,7 +106,7 @@ def test_melodies_are_split_as_phrases_are(songs):
     shares = {"validation_share": 0.3, "test_share": 0.2}
     phrases = split(DataConfig(**shares), songs)
     melodies = split_sequences(SequenceDataConfig(**shares), songs)
-    for part, lines in zip(phrases, melodies.lines):
+    for part, lines in zip(phrases, melodies.passages):
         assert {line.piece for line in lines} == set(songs.piece_of(part.starts).tolist())
 
 
@@ -120,7 +120,9 @@ def test_a_loss_that_is_no_number_ends_in_one_line(songs, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("data, message", [
     ({"track": "flute"}, "data.track: no pitched track named 'flute'"),
-    ({"track": "drums"}, "data.track: no pitched track named 'drums'; there are lead, piano"),
+    ({"track": "drums"}, "data.track: no pitched track named 'drums' for data.encoding=events; there are lead, piano"),
+    ({"encoding": "tracks", "track": "lead"}, "data.track: no track named 'lead' for data.encoding=tracks; there are all, drums, piano"),
+    ({"track": "all"}, "data.track: no pitched track named 'all' for data.encoding=events; there are lead, piano"),
 ])
 def test_tracks_that_make_no_melody(data, message, songs, tmp_path):
     with pytest.raises(UserError, match=message):
