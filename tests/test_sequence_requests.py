@@ -1,4 +1,4 @@
-"""`musegan train` and `musegan generate` with models of melodies: files of a request, beginnings, and what is refused."""
+"""`musegan train` and `musegan generate` with models that write token by token: files of a request, beginnings, and what is refused."""
 
 import hashlib
 import json
@@ -185,6 +185,51 @@ def test_the_same_from_python(in_one_key, tune):
     one = next(make_sequences(model, SequenceRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
     assert len(many) == 70 and torch.equal(many[66].frame, one.roll.frame)
     assert {tuple(roll.frame.shape) for roll in many} == {(1, 3, 16, 60)}
+
+
+@pytest.fixture
+def band_in_one_key(tmp_path):
+    """A model folder of three tracks at once, as if of music in C major."""
+    spec = RollSpec((Track("drums", is_drum=True), Track("flute", 73), Track("bass", 33)))
+    model = type(model_of("gru"))("tracks", spec, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
+    save_model(model, tmp_path / "band")
+    return tmp_path / "band"
+
+
+def test_a_band_goes_on_with_all_tracks_of_a_file(band_in_one_key, tmp_path, capsys):
+    """Drums, a flute in D major and a bass, two of three bars of which are kept; what is made then is in D major too."""
+    song, spec = tmp_path / "song.mid", load_model(band_in_one_key).spec
+    flute = [(480 * t, 240, pitch) for t, pitch in enumerate([62, 64, 66, 67, 69, 71, 73, 74, 73, 71, 69, 66])]
+    bass, drums = [(1920 * b, 1920, 38) for b in range(3)], [(480 * t, 60, 36) for t in range(12)]
+    song.write_bytes(midi([(73, False, flute), (33, False, bass), (0, True, drums)], names=("flute", "bass", "drums")))
+    assert run_command("generate", "--model", band_in_one_key, "--n", 2, "--bars", 4, "--prime", song, "--in-scale",
+                       "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "song.mid: begins with 18 notes in 2 bars; taken from flute, bass, drums; key: D major / B minor" in said.err
+    assert "2 pieces of 4 bars at 120 bpm" in said.out
+    (own,) = read_pieces(find_sources([song])[0], spec)
+    for i in range(2):
+        (source,) = find_sources([tmp_path / "out" / f"sample-00{i}.mid"])
+        (made,) = read_pieces(source, spec)
+        for own_plane, made_plane in zip(own.roll, made.roll):
+            assert torch.equal(made_plane[:, :, :2], own_plane[:, :, :2])
+        later = made.roll.frame[:, 1:, 2:].nonzero()[:, -1] + 24 - 2
+        assert len(later) and set((later % 12).tolist()) <= set(SCALE)
+
+
+def test_a_band_goes_on_with_drums_alone(band_in_one_key, tmp_path, capsys):
+    beat = tmp_path / "beat.mid"
+    beat.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(8)])], names=("drums",)))
+    assert run_command("generate", "--model", band_in_one_key, "--n", 1, "--bars", 3, "--prime", beat,
+                       "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "begins with 8 notes in 2 bars" in said and "key:" not in said    # there is none
+
+
+def test_a_band_is_no_melody(band_in_one_key, tmp_path, capsys):
+    assert run_command("generate", "--model", "accompanist", "--melody-model", band_in_one_key, "--as", "strings",
+                       "--out", tmp_path / "out") == 1
+    assert "--melody-model writes several notes at once, and no melody" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Melodies of a data set: the highest line, whole, in its key; windows that hold each note once."""
+"""Music of a data set: the highest line, or all tracks, whole, in its key; windows that hold each note once."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, skyline, tracks_of
+from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, skyline, tracks_of, voices
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
-from musegan.roll import Track
-from musegan.tokens import BEGIN, END, FIRST_PITCH, LineVocabulary
+from musegan.roll import RollSpec, Track
+from musegan.tokens import BEGIN, END, FIRST_PITCH, LineVocabulary, TrackVocabulary, vocabulary_of
 from tests.data.songs import midi
 
 T = 16
@@ -115,3 +115,63 @@ def test_batches_depend_on_seed_and_step_and_pass_through_all(tunes):
     assert not torch.equal(melodies.batch(3, 7, 4, 6)[0], melodies.batch(3, 8, 4, 6)[0])
     epoch = [tuple(row.tolist()) for step in range(n) for row in melodies.batch(step, 0, 1)[1]]
     assert sorted(epoch) == sorted(tuple(melodies.rows(torch.tensor([i]))[1][0].tolist()) for i in range(n))
+
+
+def test_all_notes_of_all_tracks(tunes):
+    """The alto's whole notes beside the soprano, as rows of voices; of one track with the encoding `tracks`, all its notes."""
+    everything, alto = (read_passages(tunes, [1], name, False, "tracks")[0].notes for name in ("all", "alto"))
+    (soprano,) = read_passages(tunes, [1], "soprano", False)
+    is_soprano = everything[:, 0] < 84
+    np.testing.assert_array_equal(everything[is_soprano], soprano.notes)
+    np.testing.assert_array_equal(everything[~is_soprano] - [84, 0, 0], alto)
+    assert alto.tolist() == [[50 - 24 if bar % 2 else 57 - 24, T * bar, T * bar + T] for bar in range(6)]
+    assert tracks_of(tunes, "all", "tracks") == tunes.spec.tracks
+    in_c = read_passages(tunes, [1], "all", True, "tracks")[0]
+    np.testing.assert_array_equal(in_c.notes, everything - [2, 0, 0])
+
+
+def test_voices_move_but_for_drums():
+    table = np.array([[0, 5, 0, 1], [1, 5, 0, 4], [1, 81, 2, 4]])
+    spec = RollSpec((Track("drums", is_drum=True), Track("piano")))
+    assert voices(table, spec).tolist() == [[5, 0, 1], [84 + 5, 0, 4], [84 + 81, 2, 4]]
+    assert voices(table, spec, 3).tolist() == [[5, 0, 1], [84 + 8, 0, 4]]    # what leaves the pitches is left out
+
+
+def test_a_song_of_a_band_comes_back_from_its_tokens(songs):
+    """Each bar of embedded music is in one window, whose tokens say what the data set has."""
+    passages = read_passages(songs, range(len(songs.pieces)), "all", False, "tracks")
+    vocabulary = vocabulary_of("tracks", songs.spec)
+    windows = Windows(passages, vocabulary, 4, every_bar=False)
+    for i, (tokens, length) in enumerate(zip(windows.tokens, windows.lengths)):
+        notes = vocabulary.decode(tokens[:length].numpy())
+        assert len(notes) and notes[:, 2].max() <= 4 * T
+    assert windows.n_notes == sum(len(vocabulary.decode(row[:n].numpy())) for row, n in zip(windows.tokens, windows.lengths))
+    first = passages[0]
+    again = vocabulary.decode(vocabulary.encode(first.notes, first.n_bars * T))
+    assert sorted(map(tuple, again.tolist())) == sorted(map(tuple, first.notes.tolist()))
+
+
+def test_transposition_leaves_drums():
+    spec = RollSpec((Track("drums", is_drum=True), Track("piano"), Track("bass", 33)))
+    vocabulary = TrackVocabulary(84, T, (True, False, False))
+    table = np.array([[0, 5, 0, 1], [1, 60, 0, 4], [2, 20, 4, 8], [0, 80, 8, 9]])
+    band, alone = (Windows([Passage(voices(rows, spec), 1, 0, 0)], vocabulary, 1, every_bar=False)
+                   for rows in (table, table[[0, 3]]))
+    for semitones, moved in ((7, 7), (-30, -20), (30, 23)):    # as far as the lowest and the highest pitch may
+        (tokens, _), n = band.rows(torch.tensor([0]), torch.tensor([semitones])), int(band.lengths[0])
+        wanted = voices(table, spec, moved)
+        assert sorted(map(tuple, vocabulary.decode(tokens[0, :n].numpy()))) == sorted(map(tuple, wanted.tolist()))
+    tokens, _ = alone.rows(torch.tensor([0]), torch.tensor([5]))
+    assert torch.equal(tokens, alone.rows(torch.tensor([0]))[0])
+
+
+def test_windows_of_like_length_come_together():
+    """Of windows of many lengths, a batch is filled up less than batches of any windows are; all come once in an epoch."""
+    vocabulary, rng = LineVocabulary(84, T, "events"), np.random.default_rng(0)
+    passages = [Passage(np.array([[0, t, t + 1] for t in range(n)]), 4, 0, 0) for n in rng.integers(1, 60, 256)]
+    windows = Windows(passages, vocabulary, 4, every_bar=False)
+    share = [float((windows.batch(step, 0, 8)[1] != IGNORED).double().mean()) for step in range(32)]
+    anyhow = [float((windows.rows(index)[1] != IGNORED).double().mean()) for index in torch.randperm(256).split(8)]
+    assert np.mean(share) > 0.9 > np.mean(anyhow)
+    lengths = [(windows.batch(step, 0, 8)[1] != IGNORED).sum(1).tolist() for step in range(32)]
+    assert sorted(sum(lengths, [])) == sorted((windows.lengths - 1).tolist())

@@ -1,4 +1,4 @@
-"""Models of melodies: the article's LSTM, causality, state and cache, model folders."""
+"""Models that write token by token: the article's LSTM, causality, state and cache, model folders."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ from musegan.models.transformer import rotated, rotation
 from musegan.roll import RollSpec, Track
 
 SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
+BAND = RollSpec((Track("drums", is_drum=True), Track("piano"), Track("bass", 33)), n_pitches=20)
 SMALL = {"width": 16, "n_layers": 2}
 CONFIGS = {
     "lstm": SequenceModelConfig("lstm", embedding=8, **SMALL),
@@ -25,7 +26,8 @@ CONFIGS = {
 
 def model_of(name, encoding="grid", seed=0):
     torch.manual_seed(seed)
-    return build_sequence(CONFIGS[name], encoding, SPEC, 2, Facts(tempo_bpm=90.0)).eval()
+    spec = BAND if encoding == "tracks" else SPEC
+    return build_sequence(CONFIGS[name], encoding, spec, 2, Facts(tempo_bpm=90.0)).eval()
 
 
 def some_tokens(model, n=3, length=40):
@@ -49,7 +51,7 @@ def test_future_tokens_change_nothing(name):
     assert not torch.allclose(before[:, 25:], after[:, 25:])
 
 
-@pytest.mark.parametrize("encoding", ["grid", "events"])
+@pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_step_by_step_equals_one_pass(name, encoding):
     model = model_of(name, encoding)
@@ -104,13 +106,15 @@ def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     assert read == {"kind", *SEQUENCE_KIND_KEYS[kind]}
 
 
+@pytest.mark.parametrize("encoding", ["events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_model_folders(name, tmp_path):
-    model = model_of(name, "events")
+def test_model_folders(name, encoding, tmp_path):
+    model = model_of(name, encoding)
     save_model(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["kind"] == CONFIGS[name].kind
     loaded = load_model(tmp_path)
-    assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (SPEC, model.vocabulary, model.facts, 2)
+    assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (model.spec, model.vocabulary, model.facts, 2)
+    assert loaded.monophonic == (encoding == "events")
     assert torch.equal(loaded(some_tokens(model)), model(some_tokens(model)))
     with pytest.raises(UserError, match=f"holds a model of the family sequence .{CONFIGS[name].kind}.: this takes one of .* gan"):
         load_generator(tmp_path)

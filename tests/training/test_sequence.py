@@ -1,4 +1,4 @@
-"""The loop of models of melodies: it learns, stops in time, resumes bit for bit, and never saves what is not a number."""
+"""The loop of models that write token by token: it learns, stops in time, resumes bit for bit, and never saves what is not a number."""
 
 import dataclasses
 import json
@@ -36,10 +36,12 @@ def numbers(run):
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in run.metrics.open()]
 
 
-@pytest.mark.parametrize("kind", ["gru", "transformer"])
-def test_stopped_and_resumed_equals_never_stopped(kind, songs, tmp_path):
+@pytest.mark.parametrize("kind, track", [("gru", "bass"), ("transformer", "bass"), ("transformer", "all")])
+def test_stopped_and_resumed_equals_never_stopped(kind, track, songs, tmp_path):
     model = TINY.model if kind == "gru" else SequenceModelConfig("transformer", width=16, n_heads=2, dropout=0.2)
     data = dataclasses.replace(TINY.data, normalize_key=kind == "gru", transpose_semitones=0 if kind == "gru" else 5)
+    if track == "all":
+        data = dataclasses.replace(data, track="all", encoding="tracks", n_bars=1)
     config = dataclasses.replace(TINY, model=model, data=data)
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     assert train(config, songs, whole)
