@@ -1,10 +1,10 @@
-"""Models of melodies beside simple ones: `python -m benchmarks.models.sequences runs/lstm ...`.
+"""Models that write token by token beside simple ones: `python -m benchmarks.models.sequences runs/lstm ...`.
 
 For the best snapshot of each run, on the pieces that neither trained nor chose it:
 
 - *likelihood*: perplexity of a token, nats a step and a note, beside what counting tokens gives: a unigram, and Markov chains
   of order 2 and 5 on the same tokens, moved as the run's batches are. Nats a step can be compared between encodings;
-- *copies*: the longest run of notes that a generated melody has in common with a training melody, in any key, beside that of
+- *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside that of
   held-out real melodies of as many bars;
 - *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-5, in float64) and without; melodies made
   at once beside one by one; medians of runs that take turns, on one thread.
@@ -177,7 +177,7 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
     run = RunFolder(path)
     settings = config.load(["--config", str(run.config)])
     if not isinstance(settings, SequenceConfig):
-        raise UserError(f"{path} is no run of a model of melodies: its family is {settings.family}")
+        raise UserError(f"{path} is no run of the family sequence: its family is {settings.family}")
     splits = split_sequences(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
     if splits.test is None:
         raise UserError(f"{path} kept no pieces to test on: data.test_share is 0")
@@ -192,7 +192,8 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
     found = likelihood(model, splits.test)
     about |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     own = about | {"model": model.kind} | _numbers(found) | {"accuracy": found.accuracy}
-    own |= {"copies": copies(model, settings, splits, n)} | (speed(model) if timed else {})
+    own |= {"copies": copies(model, settings, splits, n)} if model.monophonic else {}    # of bands, see musegan evaluate
+    own |= speed(model) if timed else {}
     return [*rows, own]
 
 
