@@ -14,7 +14,7 @@ import torch
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
 from musegan.data.sequences import Passage, cut, skyline, voices
-from musegan.data.piece import read_melodies, read_pieces
+from musegan.data.piece import Piece, read_melodies, read_pieces
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
@@ -162,16 +162,7 @@ def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say:
     spec, n_own = model.spec, request.prime_bars or DEFAULT_PRIME_BARS
     if n_own >= n_bars:
         raise UserError(f"--bars counts the beginning too, and must be above its {n_own} (--prime-bars): got {n_bars}")
-    sources = find_sources([request.prime])
-    if len(sources) != 1:
-        raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
-    try:
-        pieces = list(islice((read_melodies if model.monophonic else read_pieces)(sources[0], spec), 2))
-    except SongError as err:
-        raise UserError(f"--prime: {request.prime}: {err}") from err
-    if len(pieces) != 1:
-        raise UserError(f"--prime takes one piece of music: {request.prime} has {'several' if pieces else 'none'}")
-    (piece,) = pieces
+    piece = _read(model, request.prime)
     frame = piece.roll.frame
     if frame.shape[2] < n_own:
         raise UserError(f"--prime: {request.prime} has {frame.shape[2]} bars, fewer than --prime-bars={n_own}"
@@ -192,6 +183,21 @@ def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say:
     tempo_bpm = [round(min(max(float(bpm), MIN_TEMPO_BPM), MAX_TEMPO_BPM), 3) for bpm in piece.tempo_bpm[:n_own]]
     roll = roll_of_voices(np.insert(own, 0, 0, 1), 1, n_own, spec)
     return Prime(roll, model.vocabulary.encode(home, n_own * spec.steps_per_bar), key_shift, moved, tempo_bpm)
+
+
+def _read(model: SequenceModel, path: Path) -> Piece:
+    """The one piece of a file, in the model's tracks."""
+    sources = find_sources([path])
+    if len(sources) != 1:
+        raise UserError(f"--prime takes one file of music: {path} holds {len(sources)}")
+    read = read_melodies if model.monophonic else read_pieces
+    try:
+        pieces = list(islice(read(sources[0], model.spec), 2))
+    except SongError as err:
+        raise UserError(f"--prime: {path}: {err}") from err
+    if len(pieces) != 1:
+        raise UserError(f"--prime takes one piece of music: {path} has {'several' if pieces else 'none'}")
+    return pieces[0]
 
 
 def _continued(model: SequenceModel, request: SequenceRequest, prime: Prime, n_bars: int, first: int, n: int) -> Roll:

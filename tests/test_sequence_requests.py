@@ -1,4 +1,4 @@
-"""`musegan train` and `musegan generate` with models that write token by token: files of a request, beginnings, and what is refused."""
+"""Models that write token by token, by command: files of a request, beginnings, and what is refused."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Melodies and bands from a model: the same for the same seed, of the bars that were asked for, from a beginning that stays."""
+"""Melodies and bands from a model: the same for the same seed, of the bars asked for, from a beginning that stays."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tokens of melodies and bands: exact both ways, in each encoding; the grammar holds what is written, and refuses the rest."""
+"""Tokens of melodies and bands: exact both ways; the grammar holds what is written, and refuses the rest."""
 
 import numpy as np
 import pytest

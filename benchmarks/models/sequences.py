@@ -5,7 +5,7 @@ For the best snapshot of each run, on the pieces that neither trained nor chose 
 - *likelihood*: perplexity of a token, nats a step and a note, beside what counting tokens gives: a unigram, and Markov chains
   of order 2 and 5 on the same tokens, moved as the run's batches are. Nats a step can be compared between encodings;
 - *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside that of
-  held-out real melodies of as many bars;
+  held-out real melodies of as many bars; and likewise counting only notes that move, for one struck on and on is nobody's;
 - *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-5, in float64) and without; melodies made
   at once beside one by one; medians of runs that take turns, on one thread.
 """
@@ -120,9 +120,10 @@ def copies(model: SequenceModel, settings: SequenceConfig, splits: SequenceSplit
     training = [line.notes for line in splits.passages[0]]
     result = {}
     for name, lines in (("generated", generated), ("real", real)):
-        longest = longest_copies(lines, training).double()
+        longest, moving = (longest_copies(lines, training, moving).double() for moving in (False, True))
         result[name] = {"n": len(lines), "notes": statistics.mean(map(len, lines)), "median": float(longest.median()),
-                        "p95": float(longest.quantile(0.95)), "longest": float(longest.max())}    # fmt: skip
+                        "p95": float(longest.quantile(0.95)), "longest": float(longest.max()),
+                        "median_moving": float(moving.median()), "longest_moving": float(moving.max())}    # fmt: skip
     return result
 
 
@@ -213,13 +214,15 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     rows = [row for path in arguments.runs for row in measure(path, arguments.n, not arguments.no_speed)]
     table = Table(title="Held-out pieces, and copies from training ones (generated / real, notes)")
-    for heading in ("run", "model", "encoding", "perplexity", "nats/step", "nats/note", "median copy", "longest copy"):
+    headings = ("run", "model", "encoding", "perplexity", "nats/step", "nats/note", "median copy", "longest copy",
+                "median, moving", "longest, moving")    # fmt: skip
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in ("run", "model", "encoding") else "right")
     for row in rows:
         both = [row["copies"][side] for side in ("generated", "real")] if "copies" in row else []
         table.add_row(row["run"], row["model"], row["encoding"],
                       *(f"{row[name]:.4f}" for name in ("perplexity", "nats_per_step", "nats_per_note")),
-                      *(" / ".join(f"{each[name]:.0f}" for each in both) for name in ("median", "longest")))    # fmt: skip
+                      *(" / ".join(f"{each[name]:.0f}" for each in both) for name in ("median", "longest", "median_moving", "longest_moving")))    # fmt: skip
     Console().print(table)
     for row in rows:
         if "kept_s" in row:

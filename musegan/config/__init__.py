@@ -24,8 +24,8 @@ from musegan.config.sequence import (
 from musegan.config.vae import VaeConfig, VaeModelConfig, VaeTrainConfig
 
 __all__ = [
-    "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "SEQUENCE_KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig", "Loss",
-    "ModelConfig", "SequenceConfig", "SequenceDataConfig", "SequenceModelConfig", "SequenceTrainConfig", "TrainConfig",
+    "DEFAULT_FAMILY", "FAMILIES", "KIND_KEYS", "SEQUENCE_KIND_KEYS", "TRAIN_KEYS", "AnyConfig", "Config", "DataConfig",
+    "Loss", "ModelConfig", "SequenceConfig", "SequenceDataConfig", "SequenceModelConfig", "SequenceTrainConfig", "TrainConfig",
     "VaeConfig", "VaeModelConfig", "VaeTrainConfig", "find_family", "keys", "load", "parse", "parser", "resolved", "to_yaml",
     "values_of",
 ]    # fmt: skip

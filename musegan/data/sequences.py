@@ -1,4 +1,4 @@
-"""Music out of a packed data set to be read in order, piece by piece: one line, or all tracks; and windows of it as tokens."""
+"""Music of a packed data set to be read in order, piece by piece: one line, or all tracks; and windows of it as tokens."""
 
 from __future__ import annotations
 

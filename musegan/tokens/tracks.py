@@ -84,7 +84,7 @@ class TrackVocabulary(Vocabulary):
     def encode(self, notes: np.ndarray, n_steps: int) -> np.ndarray:
         t, (voice, start, end) = self.steps_per_bar, notes[np.lexsort((notes[:, 0], notes[:, 1]))].T
         is_pitched = ~np.array(self.is_drum)[voice // self.n_pitches]
-        bars_on, steps_on = np.divmod(np.diff(np.concatenate([[0], start, [n_steps]])), t)    # [n + 1]: to each, and to the end
+        bars_on, steps_on = np.divmod(np.diff(np.concatenate([[0], start, [n_steps]])), t)    # [n + 1]: to each and to the end
         bars_long, steps_long = np.divmod((end - start) * is_pitched, t)    # [n]
         nothing = np.zeros(1, np.int64)
         columns = [    # token, and how often: whole bars on, steps on, the note, whole bars long, steps long

@@ -48,7 +48,7 @@ def train(
     """
     settings = config.train
     if n_processes() > 1:
-        raise processes.told_once(UserError("models of the family sequence are trained by one process: start it without a launcher"))
+        raise processes.told_once(UserError("family sequence: one process trains, so start it without a launcher"))
 
     # Data
     device = device_of(settings.device)

@@ -60,8 +60,8 @@ def test_a_track_or_all_of_them(tunes):
     np.testing.assert_array_equal(lead[1].notes, soprano[1].notes)    # the alto begins beneath it
     assert len(read_passages(tunes, [0, 1], "alto", False)[1].notes) == 6
     assert read_passages(tunes, [0, 1], "tenor", False) == []
-    assert (tracks_of(tunes, "lead", "grid"), tracks_of(tunes, "bass", "events")) == ((Track("lead"),), (Track("bass", 52),))
-    with pytest.raises(UserError, match="data.track: no pitched track named 'flute' for data.encoding=events; there are lead, soprano, alto"):
+    assert tracks_of(tunes, "lead", "grid") == (Track("lead"),) and tracks_of(tunes, "bass", "events") == (Track("bass", 52),)
+    with pytest.raises(UserError, match="no pitched track named 'flute' for data.encoding=events; there are lead, soprano, alto"):
         read_passages(tunes, [0], "flute", False)
 
 
@@ -118,7 +118,7 @@ def test_batches_depend_on_seed_and_step_and_pass_through_all(tunes):
 
 
 def test_all_notes_of_all_tracks(tunes):
-    """The alto's whole notes beside the soprano, as rows of voices; of one track with the encoding `tracks`, all its notes."""
+    """The alto's whole notes beside the soprano, as rows of voices; of one track alone, all its notes."""
     everything, alto = (read_passages(tunes, [1], name, False, "tracks")[0].notes for name in ("all", "alto"))
     (soprano,) = read_passages(tunes, [1], "soprano", False)
     is_soprano = everything[:, 0] < 84

@@ -116,7 +116,7 @@ def test_model_folders(name, encoding, tmp_path):
     assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (model.spec, model.vocabulary, model.facts, 2)
     assert loaded.monophonic == (encoding == "events")
     assert torch.equal(loaded(some_tokens(model)), model(some_tokens(model)))
-    with pytest.raises(UserError, match=f"holds a model of the family sequence .{CONFIGS[name].kind}.: this takes one of .* gan"):
+    with pytest.raises(UserError, match=f"a model of the family sequence .{CONFIGS[name].kind}.: this takes one of .* gan"):
         load_generator(tmp_path)
 
 

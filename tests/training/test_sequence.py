@@ -1,4 +1,4 @@
-"""The loop of models that write token by token: it learns, stops in time, resumes bit for bit, and never saves what is not a number."""
+"""The loop of models that write token by token: it learns, stops in time, resumes, and saves numbers alone."""
 
 import dataclasses
 import json
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_ends_in_one_line(songs, tmp_path, monkeypatch)
 @pytest.mark.parametrize("data, message", [
     ({"track": "flute"}, "data.track: no pitched track named 'flute'"),
     ({"track": "drums"}, "data.track: no pitched track named 'drums' for data.encoding=events; there are lead, piano"),
-    ({"encoding": "tracks", "track": "lead"}, "data.track: no track named 'lead' for data.encoding=tracks; there are all, drums, piano"),
+    ({"encoding": "tracks", "track": "lead"}, "no track named 'lead' for data.encoding=tracks; there are all, drums, piano"),
     ({"track": "all"}, "data.track: no pitched track named 'all' for data.encoding=events; there are lead, piano"),
 ])
 def test_tracks_that_make_no_melody(data, message, songs, tmp_path):
@@ -133,5 +133,5 @@ def test_tracks_that_make_no_melody(data, message, songs, tmp_path):
 
 def test_several_processes_are_refused(songs, tmp_path, monkeypatch):
     monkeypatch.setattr("musegan.training.sequence.n_processes", lambda: 2)
-    with pytest.raises(UserError, match="trained by one process"):
+    with pytest.raises(UserError, match="family sequence: one process trains"):
         train(TINY, songs, run_in(tmp_path))
