@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from musegan.models import SequenceModel
 from musegan.models.generator import MAX_BARS
 from musegan.ops.notes import roll_from_notes
 from musegan.roll import Roll, RollSpec
-from musegan.sampling import exact, in_key
+from musegan.sampling import exact, in_key, packed_parts
 from musegan.seeding import generator_for
 from musegan.tokens import BEGIN, END
 
@@ -100,6 +100,16 @@ def sample(
     if not rolls:
         return to_roll(model, [], n_bars)
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
+
+
+def sample_packed(
+    model: SequenceModel, n_samples: int, n_bars: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> Roll:
+    """`sample` as bits; see `musegan.sampling.packed_parts`."""
+    model = exact(model)
+    return packed_parts(
+        lambda first, n: sample(model, n, n_bars, seed, first_sample=first), n_samples, model.spec, n_bars, progress
+    )
 
 
 @torch.no_grad()

@@ -322,11 +322,6 @@ def test_options_of_melodies_are_refused_by_a_gan(tmp_path, capsys):
     assert re.search("--top-k is for models of the family sequence: leave it out", capsys.readouterr().err)
 
 
-def test_an_evaluation_says_what_it_takes(run, tmp_path, capsys):
-    assert run_command("evaluate", "--generated", run.path, "--real", "freedoom") == 1
-    assert "holds a model of the family sequence (gru): this takes one of the family gan" in capsys.readouterr().err
-
-
 def test_requests_from_python():
     with pytest.raises(UserError, match="--n must be at least 1"):
         SequenceRequest(n=0)

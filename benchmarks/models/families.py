@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from musegan import config, sampling, sequences
 from musegan.config import AnyConfig, DataConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.embedded import open_dataset
-from musegan.data.sequences import LEAD, skyline, tracks_of
+from musegan.data.lines import line_spec, lines_of, roll_of_lines
+from musegan.data.sequences import LEAD
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, measure, values_by_name
@@ -35,7 +36,6 @@ from musegan.latents import piece
 from musegan.metrics.copies import longest_copies
 from musegan.metrics.histograms import distance
 from musegan.models import Generator, SequenceModel, load_model
-from musegan.ops import notes, roll_from_notes
 from musegan.roll import Roll, RollSpec
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
@@ -77,20 +77,9 @@ def contestant(path: Path) -> Contestant:
     return Contestant(path.name, config.load(["--config", str(run.config)]), model, seconds)
 
 
-def one_line(roll: Roll, spec: RollSpec, track: str) -> list[np.ndarray]:
-    """The line of each phrase of planes [N, K, B, T, P]: N arrays [notes, 3] of pitch index, start and end step."""
-    chosen = [k for k, each in enumerate(spec.tracks) if each.name == track or track == LEAD and not each.is_drum]
-    if spec.n_tracks == 1:    # of a model of melodies
-        chosen = [0]
-    table = notes(roll.map(lambda plane: plane[:, chosen])).numpy()
-    return [skyline(table[table[:, 0] == i, 2:]) for i in range(len(roll.frame))]
-
-
 def as_music(lines: list[np.ndarray], n_bars: int, spec: RollSpec) -> Measured:
     """What lines are like, each moved to C major or A minor."""
-    rows = [np.column_stack([np.full(len(line), i), np.zeros(len(line), np.int64), line]) for i, line in enumerate(lines)]
-    table = torch.from_numpy(np.concatenate(rows).astype(np.int64))
-    roll = roll_from_notes(table, len(lines), 1, n_bars, spec.steps_per_bar, spec.n_pitches)
+    roll = roll_of_lines(lines, n_bars, spec)
     return measure(Corpus.of_roll(transpose(roll, -key_shifts(roll.frame, spec), spec), spec))
 
 
@@ -116,12 +105,12 @@ def rows_of(contestants: list[Contestant], dataset: PackedDataset, track: str, n
         raise UserError(f"all runs must have the same data.validation_share and data.test_share, above 0: got {shares}")
     parts = split(DataConfig(n_bars=n_bars, min_tracks=1, normalize_key=False, validation_share=data.validation_share,
                              test_share=data.test_share), dataset)    # fmt: skip
-    spec = replace(dataset.spec, tracks=tracks_of(dataset, track, "events"))
-    real = {name: [line for line in one_line(part.sample(N_REAL, 0), dataset.spec, track) if len(line)]
+    spec = line_spec(dataset.spec, track)
+    real = {name: [line for line in lines_of(part.sample(N_REAL, 0), dataset.spec, track) if len(line)]
             for name, part in (("training", parts.training), ("test", parts.test))}    # fmt: skip
     lines = {"training pieces": real["training"]}
     for each in contestants:
-        lines[each.name] = [line for line in one_line(each.make(n, n_bars), each.model.spec, track) if len(line)]
+        lines[each.name] = [line for line in lines_of(each.make(n, n_bars), each.model.spec, track) if len(line)]
     held_out, speed = as_music(real["test"], n_bars, spec), timed(contestants, n_bars)
     rows = [_row("pieces kept apart", held_out, held_out, real["test"], real["training"])]
     rows += [_row(name, as_music(own, n_bars, spec), held_out, own, real["training"]) for name, own in lines.items()]
