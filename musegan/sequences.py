@@ -18,7 +18,7 @@ from musegan.ops.notes import roll_from_notes
 from musegan.roll import Roll, RollSpec
 from musegan.sampling import exact, in_key, packed_parts
 from musegan.seeding import generator_for
-from musegan.tokens import BEGIN, END
+from musegan.tokens import BEGIN, END, Place
 
 _BATCH = 64    # made at a time; does not change any of them
 _N_DRAWS = 256    # random numbers drawn at a time, likewise
@@ -46,6 +46,8 @@ class Choice:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits [N, V], -inf where a token is not allowed -> probabilities [N, V] of what may be chosen."""
+        if self.temperature and not self.top_k and self.top_p == 1:    # nothing is left out: no order is needed
+            return ((logits - logits.amax(1, keepdim=True)) / self.temperature).softmax(1)
         order = logits.sort(dim=1, descending=True, stable=True).indices    # [N, V]
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter_(1, order[:, :1], 1)
@@ -142,16 +144,20 @@ def draw_tokens(
     for token in told[:, 1:].unbind(1):
         place = vocabulary.after(place, token)
     logits, state = model.run(told)
-    tokens, logits = [told], logits[:, -1]
+    tokens, logits, going = [told], logits[:, -1], torch.arange(n)
     for turn in itertools.count():
-        if (place.elapsed == n_steps).all():
+        on = place.elapsed < n_steps    # [N]
+        if not on.any():
             break
+        if 4 * on.count_nonzero() <= 3 * len(on):    # a quarter is over: the others go on without it
+            going, logits, state, place = going[on], logits[on], state.rows(on), Place(*(each[on] for each in place))
         if turn % _N_DRAWS == 0:
             draws = torch.stack([torch.rand(_N_DRAWS, generator=stream, dtype=torch.float64) for stream in streams])
         allowed = usable & vocabulary.allowed(place, n_steps)    # [N, V]
         probability = choice.probabilities(torch.where(allowed, logits, -torch.inf)).cumsum(1)
-        chosen = torch.searchsorted(probability, draws[:, turn % _N_DRAWS, None] * probability[:, -1:], right=True)[:, 0]
-        tokens.append(chosen[:, None])
+        chosen = torch.searchsorted(probability, draws[going, turn % _N_DRAWS, None] * probability[:, -1:], right=True)
+        tokens.append(torch.full((n, 1), END).index_copy(0, going, chosen))
+        chosen = chosen[:, 0]
         place = vocabulary.after(place, chosen)
         logits, state = model.step(chosen, state)
     return torch.cat(tokens, 1)

@@ -26,8 +26,12 @@ class State(NamedTuple):
     n_tokens: int
     elapsed: Tensor
     """[N] int64 steps of music."""
-    memory: tuple[Tensor, ...]
-    """Hidden states, or keys and values; the model's own affair."""
+    memory: tuple[Any, ...]
+    """Hidden states, or keys and values; the model's own affair, but that `[rows]` of each is that of some sequences."""
+
+    def rows(self, rows: Tensor) -> State:
+        """Of some sequences: those of `rows`, [N] bool or indices."""
+        return State(self.n_tokens, self.elapsed[rows], tuple(each[rows] for each in self.memory))
 
 
 class SequenceModel(nn.Module, PyTorchModelHubMixin):
@@ -91,7 +95,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         logits, memory = self.read(h, 0 if state is None else state.n_tokens, () if state is None else state.memory)
         return logits, State(tokens.shape[1] + (0 if state is None else state.n_tokens), ends[:, -1], memory)
 
-    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def read(self, h: Tensor, n_before: int, memory: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
         """Embedded tokens [N, L, C] to logits [N, L, V], and what to remember.
 
         Args:
@@ -155,12 +159,12 @@ class RecurrentModel(SequenceModel):
         self.logits = nn.Linear(width, self.vocabulary.size)
 
     def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        h, hidden = self.recurrent(h, self._hidden(memory))    # [N, L, width]
+        before = tuple(each.transpose(0, 1) for each in memory)    # [layers, N, width], as torch has it
+        h, hidden = self.recurrent(h, self._hidden(before))    # [N, L, width]
         logits = self.logits(torch.relu(self.dense(self.dropout(h))))    # [N, L, V]
-        return logits, hidden if isinstance(hidden, tuple) else (hidden,)
+        return logits, tuple(each.transpose(0, 1) for each in (hidden if isinstance(hidden, tuple) else (hidden,)))
 
     def _hidden(self, memory: tuple[Tensor, ...]) -> tuple[Tensor, ...] | Tensor | None:
-        """As torch has it: each [layers, N, width]."""
         return memory or None
 
 

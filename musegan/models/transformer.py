@@ -19,6 +19,7 @@ from musegan.tokens import Encoding
 
 Positions = Literal["rotary", "sinusoidal"]
 _LONGEST = 10000.0    # wavelength, in tokens over 2 pi; Vaswani et al.
+_ROOM = 128    # tokens by which what is kept grows: of all that attention reads, under 2% is then copied
 
 
 class TransformerModel(SequenceModel):
@@ -64,7 +65,7 @@ class TransformerModel(SequenceModel):
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, self.vocabulary.size)
 
-    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def read(self, h: Tensor, n_before: int, memory: tuple[Kept, ...]) -> tuple[Tensor, tuple[Kept, ...]]:
         place = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)
         turn = None
         if self._positions == "rotary":
@@ -73,10 +74,45 @@ class TransformerModel(SequenceModel):
             h = h + torch.cat(rotation(place, h.shape[2]), -1)
         h = self.dropout(h)    # [N, L, C]
         kept = []
-        for i, block in enumerate(self.blocks):
-            h, keys_values = block(h, turn, memory[2 * i : 2 * i + 2])
-            kept += keys_values
+        for block, before in zip(self.blocks, memory or [None] * len(self.blocks)):
+            h, own = block(h, turn, n_before, before)
+            kept.append(own)
         return self.logits(self.norm(h)), tuple(kept)    # [N, L, V]
+
+
+class Kept:
+    """Keys and values of the tokens a block has read, in tensors that have room for more.
+
+    Those of tokens that come after a state are written behind its own, without copying these, by the first who reads on
+    from it. Who reads on from the same state again gets a copy, as does all that a gradient may be asked of: what a state
+    has told once, it tells for ever.
+
+    Args:
+        keys, values: [N, heads, M or more, C / heads].
+        n_tokens: M, how many are written.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, n_tokens: int):
+        self._keys, self._values, self._n_tokens = keys, values, n_tokens
+
+    def __getitem__(self, rows: Tensor) -> Kept:
+        """A copy, of some sequences."""
+        return Kept(self._keys[rows], self._values[rows], self._n_tokens)
+
+    def after(self, n_before: int, keys: Tensor, values: Tensor) -> Kept:
+        """What is kept of the first `n_before` tokens and of those after them, [N, heads, L, C / heads]."""
+        n_all, kept = n_before + keys.shape[2], self
+        if n_before != self._n_tokens or n_all > self._keys.shape[2] or torch.is_grad_enabled():
+            room = (0, 0, 0, -(-n_all // _ROOM) * _ROOM - n_before)
+            kept = Kept(*(F.pad(old[:, :, :n_before], room) for old in (self._keys, self._values)), n_before)
+        kept._keys[:, :, n_before:n_all] = keys
+        kept._values[:, :, n_before:n_all] = values
+        kept._n_tokens = n_all
+        return kept
+
+    def first(self, n_tokens: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of so many tokens."""
+        return self._keys[:, :, :n_tokens], self._values[:, :, :n_tokens]
 
 
 class Block(nn.Module):
@@ -91,30 +127,30 @@ class Block(nn.Module):
         self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(
-        self, h: Tensor, turn: tuple[Tensor, Tensor] | None, before: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, h: Tensor, turn: tuple[Tensor, Tensor] | None, n_before: int, before: Kept | None
+    ) -> tuple[Tensor, Kept]:
         """One block.
 
         Args:
             h: [N, L, C].
             turn: see `rotated`.
-            before: keys and values [N, heads, M, C / heads] of the tokens before; () at the begin.
+            n_before, before: how many tokens came before, and what is kept of them; None at the begin.
         Returns:
-            [N, L, C], and keys and values of M + L tokens.
+            [N, L, C], and what is kept of all tokens.
         """
         q, k, v = self.queries_keys_values(self.norm_attention(h)).unflatten(2, (3, self.n_heads, -1)).unbind(2)
         q, k, v = (each.transpose(1, 2) for each in (q, k, v))    # [N, heads, L, C / heads]
         if turn is not None:
             q, k = rotated(q, turn), rotated(k, turn)
-        if before:
-            k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)    # [N, heads, M + L, C / heads]
-        n_new, n_all = q.shape[2], k.shape[2]
+        n_new, n_all = h.shape[1], n_before + h.shape[1]
+        kept = Kept(k, v, n_all) if before is None else before.after(n_before, k, v)
+        k, v = kept.first(n_all)
         seen = None    # by a single new token, all
-        if before and n_new > 1:
-            seen = torch.ones(n_new, n_all, dtype=torch.bool, device=h.device).tril(n_all - n_new)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=not before)
+        if n_before and n_new > 1:
+            seen = torch.ones(n_new, n_all, dtype=torch.bool, device=h.device).tril(n_before)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=not n_before)
         h = h + self._dropped(self.attended(attended.transpose(1, 2).flatten(2)))    # [N, L, C]
-        return h + self._dropped(self.dense(self.norm_dense(h))), (k, v)
+        return h + self._dropped(self.dense(self.norm_dense(h))), kept
 
     def _dropped(self, h: Tensor) -> Tensor:
         return F.dropout(h, self._dropout, self.training)
