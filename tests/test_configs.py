@@ -200,10 +200,12 @@ def test_the_article_s_lstm():
 
 @pytest.mark.parametrize("options, message", [
     (["--model.kind=compact"], "model.kind must be one of lstm, gru, transformer: got compact"),
-    (["--data.encoding=words"], "data.encoding must be one of grid, events: got words"),
+    (["--data.encoding=words"], "data.encoding must be one of grid, events, tracks: got words"),
     (["--data.min_tracks=2"], "did you mean data.track?"),
     (["--model.n_heads=2"], "model.n_heads means nothing to model.kind lstm: leave it out"),
     (["--model.kind=transformer", "--model.embedding=64"], "model.embedding means nothing to model.kind transformer"),
+    (["--model.kind=transformer", "--model.width=102", "--model.n_heads=3", "--model.positions=musical"],
+     "model.positions=musical needs an even model.n_heads: got 3"),
     (["--model.kind=transformer", "--model.width=100"], "model.width must be a multiple of twice model.n_heads=4: got 100"),
     (["--model.dropout=1"], r"model.dropout must lie in \[0, 1\): got 1"),
     (["--data.n_bars=0"], "data.n_bars must be at least 1: got 0"),

@@ -68,8 +68,8 @@ class SequenceModelConfig:
     """Recurrent layers, or blocks."""
     n_heads: int = 4
     """Of the attention; twice as many divide `width`."""
-    positions: Literal["rotary", "sinusoidal"] = "rotary"
-    """How attention knows which token is which."""
+    positions: Literal["rotary", "musical", "sinusoidal"] = "rotary"
+    """How attention knows which token is which: by its number, or in half of the heads by its step of the music."""
     position_in_bar: bool = False
     """The model is told at which step of the bar each token ends."""
     dropout: float = 0.0
@@ -81,6 +81,8 @@ class SequenceModelConfig:
         check_meaning(self, SEQUENCE_KIND_KEYS)
         if self.kind == "transformer" and self.width % (2 * self.n_heads):
             raise UserError(f"model.width must be a multiple of twice model.n_heads={self.n_heads}: got {self.width}")
+        if self.positions == "musical" and self.n_heads % 2:
+            raise UserError(f"model.positions=musical needs an even model.n_heads: got {self.n_heads}")
 
 
 @dataclass(frozen=True)

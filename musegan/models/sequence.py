@@ -92,13 +92,14 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         h = self.embedding(tokens)    # [N, L, C]
         if self.position is not None:
             h = h + self.position(ends % self.spec.steps_per_bar)
-        logits, memory = self.read(h, 0 if state is None else state.n_tokens, () if state is None else state.memory)
+        logits, memory = self.read(h, ends, 0 if state is None else state.n_tokens, () if state is None else state.memory)
         return logits, State(tokens.shape[1] + (0 if state is None else state.n_tokens), ends[:, -1], memory)
 
-    def read(self, h: Tensor, n_before: int, memory: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
+    def read(self, h: Tensor, ends: Tensor, n_before: int, memory: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
         """Embedded tokens [N, L, C] to logits [N, L, V], and what to remember.
 
         Args:
+            ends: [N, L] int64 steps of music up to the end of each.
             n_before: tokens before them, of which `memory` is; 0 and () at the begin.
         """
         raise NotImplementedError
@@ -158,7 +159,9 @@ class RecurrentModel(SequenceModel):
         self.dense = nn.Linear(width, width)
         self.logits = nn.Linear(width, self.vocabulary.size)
 
-    def read(self, h: Tensor, n_before: int, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def read(
+        self, h: Tensor, ends: Tensor, n_before: int, memory: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         before = tuple(each.transpose(0, 1) for each in memory)    # [layers, N, width], as torch has it
         h, hidden = self.recurrent(h, self._hidden(before))    # [N, L, width]
         logits = self.logits(torch.relu(self.dense(self.dropout(h))))    # [N, L, V]

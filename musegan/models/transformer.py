@@ -17,7 +17,7 @@ from musegan.models.sequence import SequenceModel, check_n_layers
 from musegan.roll import RollSpec
 from musegan.tokens import Encoding
 
-Positions = Literal["rotary", "sinusoidal"]
+Positions = Literal["rotary", "musical", "sinusoidal"]
 _LONGEST = 10000.0    # wavelength, in tokens over 2 pi; Vaswani et al.
 _ROOM = 128    # tokens by which what is kept grows: of all that attention reads, under 2% is then copied
 
@@ -30,7 +30,8 @@ class TransformerModel(SequenceModel):
         width: channels of a token; a multiple of twice `n_heads`.
         n_layers: blocks.
         n_heads: of the attention.
-        positions: how a block knows which token is which: `rotary` turns queries and keys, `sinusoidal` is added to tokens.
+        positions: how a block knows which token is which: `rotary` turns queries and keys by the number of a token, `musical`
+            in half of the heads by the step of music at which it is, `sinusoidal` is added to tokens.
         dropout: of embeddings, and of what each block adds.
     """
 
@@ -54,8 +55,10 @@ class TransformerModel(SequenceModel):
         check_n_layers(n_layers)
         if width % (2 * n_heads):
             raise ValueError(f"width must be a multiple of twice n_heads: got width={width}, n_heads={n_heads}")
-        if positions not in ("rotary", "sinusoidal"):
-            raise ValueError(f"positions must be rotary or sinusoidal: got {positions!r}")
+        if positions not in ("rotary", "musical", "sinusoidal"):
+            raise ValueError(f"positions must be rotary, musical or sinusoidal: got {positions!r}")
+        if positions == "musical" and n_heads % 2:
+            raise ValueError(f"positions musical needs an even n_heads: got {n_heads}")
         self._positions = positions
         nn.init.normal_(self.embedding.weight, std=0.02)
         if self.position is not None:
@@ -65,13 +68,19 @@ class TransformerModel(SequenceModel):
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, self.vocabulary.size)
 
-    def read(self, h: Tensor, n_before: int, memory: tuple[Kept, ...]) -> tuple[Tensor, tuple[Kept, ...]]:
-        place = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)
-        turn = None
-        if self._positions == "rotary":
-            turn = rotation(place, h.shape[2] // self.blocks[0].n_heads)
-        else:
-            h = h + torch.cat(rotation(place, h.shape[2]), -1)
+    def read(
+        self, h: Tensor, ends: Tensor, n_before: int, memory: tuple[Kept, ...]
+    ) -> tuple[Tensor, tuple[Kept, ...]]:
+        number = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)
+        n_heads, size, turn = self.blocks[0].n_heads, h.shape[2] // self.blocks[0].n_heads, None
+        match self._positions:
+            case "rotary":
+                turn = rotation(number, size)    # sines and cosines [L, C / heads / 2]
+            case "musical":
+                both = zip(rotation(number.expand_as(ends), size), rotation(ends.to(h.dtype), size))    # [N, L, C / heads / 2]
+                turn = tuple(torch.stack(each, 1).repeat_interleave(n_heads // 2, 1) for each in both)    # [N, heads, L, ...]
+            case "sinusoidal":
+                h = h + torch.cat(rotation(number, h.shape[2]), -1)
         h = self.dropout(h)    # [N, L, C]
         kept = []
         for block, before in zip(self.blocks, memory or [None] * len(self.blocks)):
@@ -157,14 +166,14 @@ class Block(nn.Module):
 
 
 def rotation(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sines and cosines of places [L] at wavelengths from 2 pi tokens up: each [L, size / 2]."""
+    """Sines and cosines of places [..., L] at wavelengths from 2 pi up: each [..., L, size / 2]."""
     rate = _LONGEST ** (-torch.arange(0, size, 2, device=place.device, dtype=place.dtype) / size)
-    angle = place[:, None] * rate
+    angle = place[..., None] * rate
     return angle.sin(), angle.cos()
 
 
 def rotated(h: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Channels i and D / 2 + i of [..., L, D] turned by an angle, whose sines and cosines are [L, D / 2]."""
+    """Channels i and D / 2 + i of [..., L, D] turned by an angle, whose sines and cosines are [..., L, D / 2]."""
     sin, cos = turn
     a, b = h.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

@@ -20,6 +20,7 @@ CONFIGS = {
     "lstm": SequenceModelConfig("lstm", embedding=8, **SMALL),
     "gru": SequenceModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
     "rotary": SequenceModelConfig("transformer", n_heads=2, **SMALL),
+    "musical": SequenceModelConfig("transformer", n_heads=4, positions="musical", **SMALL),
     "sinusoidal": SequenceModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
 }
 
@@ -91,6 +92,18 @@ def test_rotary_products_depend_on_distance_alone():
     assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
 
 
+def test_half_of_the_heads_hear_musical_time(monkeypatch):
+    """Queries and keys of the first heads are turned by the number of a token, of the others by its step of the music."""
+    model, turns = model_of("musical", "tracks"), []
+    monkeypatch.setattr("musegan.models.transformer.rotated", lambda h, turn: turns.append(turn) or h)
+    wait = model.vocabulary.size - 16 + 3    # four steps on
+    tokens = torch.tensor([[0, 2, 3, wait, 2, wait, wait]])
+    model(tokens)
+    for part, by_number, by_step in zip(turns[0], rotation(torch.arange(7.0), 4), rotation(torch.tensor([0.0, 0, 0, 4, 4, 8, 12]), 4)):
+        assert part.shape == (1, 4, 7, 2)
+        torch.testing.assert_close(part[0], torch.stack([by_number, by_number, by_step, by_step]))
+
+
 @pytest.mark.parametrize("kind", SEQUENCE_KIND_KEYS)
 def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     read = set()
@@ -123,7 +136,7 @@ def test_model_folders(name, encoding, tmp_path):
 @pytest.mark.parametrize("change, message", [
     ({"encoding": "words"}, "encoding must be grid or events: got 'words'"),
     ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
-    ({"positions": "none"}, "positions must be rotary or sinusoidal"),
+    ({"positions": "none"}, "positions must be rotary, musical or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
     ({"n_bars": 0}, "n_bars must be a whole number above 0"),
     ({"n_bars": 2000}, "n_bars must be at most 1024: got 2000"),
