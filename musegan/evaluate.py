@@ -22,9 +22,8 @@ from musegan.accompaniment import accompany
 from musegan.config import AnyConfig, SequenceConfig
 from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.embedded import open_dataset
-from musegan.data.lines import line_spec
+from musegan.data.lines import LEAD, line_spec
 from musegan.data.packed import SHARD_PATTERN
-from musegan.data.sequences import LEAD
 from musegan.errors import UserError
 from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow
 from musegan.evaluation.corpus import Corpus

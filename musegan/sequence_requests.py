@@ -13,7 +13,8 @@ import torch
 
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
-from musegan.data.sequences import Passage, cut, skyline, voices
+from musegan.data.lines import skyline
+from musegan.data.sequences import Passage, cut, voices
 from musegan.data.piece import Piece, read_melodies, read_pieces
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding

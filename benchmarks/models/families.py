@@ -26,8 +26,8 @@ from musegan import config, sampling, sequences
 from musegan.config import AnyConfig, DataConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.embedded import open_dataset
-from musegan.data.lines import line_spec, lines_of, roll_of_lines
-from musegan.data.sequences import ALL, LEAD
+from musegan.data.lines import LEAD, line_spec, lines_of, roll_of_lines
+from musegan.data.sequences import ALL
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, measure, values_by_name

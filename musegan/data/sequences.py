@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from musegan.data.dataset import PackedDataset
+from musegan.data.lines import line_spec, pitched_tracks, skyline
 from musegan.errors import UserError
 from musegan.keys import pitch_class_weights, shifts_of_weights
 from musegan.ops import notes
@@ -20,7 +21,6 @@ from musegan.roll import RollSpec, Track
 from musegan.seeding import generator_for
 from musegan.tokens import BEGIN, END, Encoding, Vocabulary
 
-LEAD = "lead"
 ALL = "all"
 _SORTED_BATCHES = 16    # whose windows are sorted by length
 IGNORED = -100    # cross_entropy's word for a target that does not count
@@ -38,46 +38,22 @@ class Passage(NamedTuple):
     """Semitones by which it was above C major / A minor, where it now is; 0 where it was left in its key."""
 
 
-def skyline(table: np.ndarray) -> np.ndarray:
-    """The highest line of notes: each that starts while nothing higher sounds, until the next of them starts.
-
-    A lower note that goes on when a higher one ends does not come back: it would sound like a new one.
-
-    Args:
-        table: [n, 3] int64, pitch, start and end step, in any order.
-    Returns:
-        [m, 3] int64, in order and without overlap.
-    """
-    line: list[list[int]] = []
-    for pitch, start, end in table[np.lexsort((-table[:, 2], -table[:, 0], table[:, 1]))].tolist():
-        if line and line[-1][2] > start:
-            if line[-1][0] > pitch or line[-1][1] == start:
-                continue
-            line[-1][2] = start
-        line.append([pitch, start, end])
-    return np.array(line, dtype=np.int64).reshape(-1, 3)
-
-
 def tracks_of(dataset: PackedDataset, name: str, encoding: Encoding) -> tuple[Track, ...]:
     """The tracks of a model's rolls, by `data.track` and `data.encoding`: one of melodies, or those that are told apart.
 
     Raises:
         UserError: there is no such track, or none that the encoding can write.
     """
-    pitched = tuple(track for track in dataset.spec.tracks if not track.is_drum)
-    if encoding == "tracks":
-        if name == ALL:
-            return dataset.spec.tracks
-        found, others = [track for track in dataset.spec.tracks if track.name == name], dataset.spec.tracks
-    else:
-        if name == LEAD and pitched:
-            return (Track(LEAD),)
-        found, others = [track for track in pitched if track.name == name], pitched
+    if encoding != "tracks":
+        try:
+            return line_spec(dataset.spec, name).tracks
+        except UserError as err:
+            raise UserError(f"data.track: {err} (data.encoding={encoding})") from err
+    found = tuple(track for track in dataset.spec.tracks if name in (track.name, ALL))
     if not found:
-        kind = "track" if encoding == "tracks" else "pitched track"
-        names = ", ".join([ALL if encoding == "tracks" else LEAD, *(track.name for track in others)])
-        raise UserError(f"data.track: no {kind} named {name!r} for data.encoding={encoding}; there are {names}")
-    return tuple(found)
+        names = ", ".join([ALL, *(track.name for track in dataset.spec.tracks)])
+        raise UserError(f"data.track: no track named {name!r}; there are {names} (data.encoding=tracks)")
+    return found
 
 
 def read_passages(
@@ -93,20 +69,19 @@ def read_passages(
     Raises:
         UserError: see `tracks_of`.
     """
-    own = replace(dataset.spec, tracks=tracks_of(dataset, track, encoding))
-    names = {each.name for each in own.tracks}
-    chosen = [k for k, each in enumerate(dataset.spec.tracks)
-              if each.name in names or names == {LEAD} and not each.is_drum]
+    spec, is_line = dataset.spec, encoding != "tracks"
+    own = replace(spec, tracks=tracks_of(dataset, track, encoding))
+    chosen = pitched_tracks(spec, track) if is_line else [k for k, each in enumerate(spec.tracks) if each in own.tracks]
     found: list[Passage] = []
     for piece, runs in _runs(dataset, pieces):
         weights, tables = torch.zeros(1, 12, dtype=torch.int64), []
         for start, n_bars in runs:
             roll = dataset.roll(torch.tensor([start]), n_bars)    # [1, K, B, T, P]
-            weights += pitch_class_weights(roll.frame, dataset.spec)
+            weights += pitch_class_weights(roll.frame, spec)
             tables.append(notes(roll.map(lambda plane: plane[:, chosen])).numpy()[:, 1:])    # [n, 4]
         shift = int(shifts_of_weights(weights)) if normalize_key else 0
         for table, (_, n_bars) in zip(tables, runs):
-            table = table if encoding == "tracks" else np.insert(skyline(table[:, 1:]), 0, 0, 1)
+            table = np.insert(skyline(table[:, 1:]), 0, 0, 1) if is_line else table
             music = voices(table, own, -shift)
             if len(music):
                 found.append(Passage(music, n_bars, piece, shift))

@@ -1,14 +1,36 @@
 """One line of phrases: the highest of the tracks that are asked for, from planes or bits, and back to planes."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from musegan.data.lines import line_spec, lines_of, roll_of_lines
+from musegan.data.lines import line_spec, lines_of, roll_of_lines, skyline
 from musegan.errors import UserError
 from musegan.ops import notes, pack, roll_from_notes
 from musegan.roll import Roll, RollSpec, Track
 
 BAND = RollSpec((Track("drums", is_drum=True), Track("piano"), Track("bass", 33)), n_pitches=52, lowest_pitch=36)
+
+
+def test_skyline_by_hand():
+    """A higher note cuts a lower one, which does not come back; a lower one beneath a higher one is not heard."""
+    table = np.array([[60, 0, 8], [72, 2, 4], [65, 3, 6], [62, 6, 7], [62, 7, 9], [50, 7, 20]])
+    assert skyline(table).tolist() == [[60, 0, 2], [72, 2, 4], [62, 6, 7], [62, 7, 9]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 30), st.integers(1, 12)), max_size=20))
+def test_skyline_is_one_note_at_a_time_and_holds_each_highest_start(found):
+    table = np.array([(pitch, start, start + length) for pitch, start, length in found], np.int64).reshape(-1, 3)
+    line = skyline(table)
+    assert (line[1:, 1] >= line[:-1, 2]).all() and (line[:, 1] < line[:, 2]).all()
+    for pitch, start in line[:, :2].tolist():
+        assert pitch == table[table[:, 1] == start, 0].max()
+    if len(table):
+        highest = table[table[:, 0] == table[:, 0].max()]
+        assert set(highest[:, 1].tolist()) <= set(line[:, 1].tolist())
+    np.testing.assert_array_equal(skyline(line), line)
 
 
 def phrases():

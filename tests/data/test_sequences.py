@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, skyline, tracks_of, voices
+from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, tracks_of, voices
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
@@ -33,25 +31,6 @@ def tunes(tmp_path_factory):
     return PackedDataset.open(folder / "dataset")
 
 
-def test_skyline_by_hand():
-    """A higher note cuts a lower one, which does not come back; a lower one beneath a higher one is not heard."""
-    table = np.array([[60, 0, 8], [72, 2, 4], [65, 3, 6], [62, 6, 7], [62, 7, 9], [50, 7, 20]])
-    assert skyline(table).tolist() == [[60, 0, 2], [72, 2, 4], [62, 6, 7], [62, 7, 9]]
-
-
-@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 30), st.integers(1, 12)), max_size=20))
-def test_skyline_is_one_note_at_a_time_and_holds_each_highest_start(found):
-    table = np.array([(pitch, start, start + length) for pitch, start, length in found], np.int64).reshape(-1, 3)
-    line = skyline(table)
-    assert (line[1:, 1] >= line[:-1, 2]).all() and (line[:, 1] < line[:, 2]).all()
-    for pitch, start in line[:, :2].tolist():
-        assert pitch == table[table[:, 1] == start, 0].max()
-    if len(table):
-        highest = table[table[:, 0] == table[:, 0].max()]
-        assert set(highest[:, 1].tolist()) <= set(line[:, 1].tolist())
-    np.testing.assert_array_equal(skyline(line), line)
-
-
 def test_a_track_or_all_of_them(tunes):
     soprano = read_passages(tunes, [0, 1], "soprano", normalize_key=False)
     assert [(line.n_bars, line.piece, len(line.notes)) for line in soprano] == [(3, 0, 12), (6, 1, 24)]
@@ -61,7 +40,7 @@ def test_a_track_or_all_of_them(tunes):
     assert len(read_passages(tunes, [0, 1], "alto", False)[1].notes) == 6
     assert read_passages(tunes, [0, 1], "tenor", False) == []
     assert tracks_of(tunes, "lead", "grid") == (Track("lead"),) and tracks_of(tunes, "bass", "events") == (Track("bass", 52),)
-    with pytest.raises(UserError, match="no pitched track named 'flute' for data.encoding=events; there are lead, soprano, alto"):
+    with pytest.raises(UserError, match="data.track: no pitched track named 'flute'; there are lead, soprano, alto"):
         read_passages(tunes, [0], "flute", False)
 
 
