@@ -25,7 +25,7 @@ from musegan.sequences import Choice, roll_of_voices, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
-from musegan.roll import Roll, RollSpec
+from musegan.roll import Roll
 from musegan.sampling import exact
 
 DEFAULT_PRIME_BARS = 2

@@ -31,7 +31,7 @@ class TransformerModel(SequenceModel):
         n_layers: blocks.
         n_heads: of the attention.
         positions: how a block knows which token is which: `rotary` turns queries and keys by the number of a token, `musical`
-            in half of the heads by the step of music at which it is, `sinusoidal` is added to tokens.
+            in half of the heads by the step of music at which it is, see `bar_rates`; `sinusoidal` is added to tokens.
         dropout: of embeddings, and of what each block adds.
     """
 
@@ -75,12 +75,13 @@ class TransformerModel(SequenceModel):
         n_heads, size, turn = self.blocks[0].n_heads, h.shape[2] // self.blocks[0].n_heads, None
         match self._positions:
             case "rotary":
-                turn = rotation(number, size)    # sines and cosines [L, C / heads / 2]
+                turn = rotation(number, rates(size))    # sines and cosines [L, C / heads / 2]
             case "musical":
-                both = zip(rotation(number.expand_as(ends), size), rotation(ends.to(h.dtype), size))    # [N, L, C / heads / 2]
+                by_step = rotation(ends.to(h.dtype), bar_rates(size, self.spec.steps_per_bar))    # [N, L, C / heads / 2]
+                both = zip(rotation(number.expand_as(ends), rates(size)), by_step)
                 turn = tuple(torch.stack(each, 1).repeat_interleave(n_heads // 2, 1) for each in both)    # [N, heads, L, ...]
             case "sinusoidal":
-                h = h + torch.cat(rotation(number, h.shape[2]), -1)
+                h = h + torch.cat(rotation(number, rates(h.shape[2])), -1)
         h = self.dropout(h)    # [N, L, C]
         kept = []
         for block, before in zip(self.blocks, memory or [None] * len(self.blocks)):
@@ -165,10 +166,22 @@ class Block(nn.Module):
         return F.dropout(h, self._dropout, self.training)
 
 
-def rotation(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sines and cosines of places [..., L] at wavelengths from 2 pi up: each [..., L, size / 2]."""
-    rate = _LONGEST ** (-torch.arange(0, size, 2, device=place.device, dtype=place.dtype) / size)
-    angle = place[..., None] * rate
+def rates(size: int) -> Tensor:
+    """[size / 2] angles a token, at wavelengths from 2 pi up."""
+    return _LONGEST ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+
+
+def bar_rates(size: int, steps_per_bar: int) -> Tensor:
+    """[size / 2] angles a step: of waves of a bar, a half, a third and so on, and of two bars, four, eight and so on; so that a
+    head can look at the same place some bars ago, at any place in the bar."""
+    n_parts = -(-size // 4)
+    waves = torch.cat([torch.arange(1.0, n_parts + 1), 0.5 ** torch.arange(1.0, size // 2 - n_parts + 1)])    # in a bar
+    return 2 * torch.pi / steps_per_bar * waves.double()
+
+
+def rotation(place: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """Sines and cosines of places [..., L] at D / 2 rates: each [..., L, D / 2]."""
+    angle = place[..., None] * rate.to(place)
     return angle.sin(), angle.cos()
 
 

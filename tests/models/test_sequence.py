@@ -10,7 +10,7 @@ from musegan.config import SEQUENCE_KIND_KEYS, SequenceModelConfig
 from musegan.errors import UserError
 from musegan.models import build_sequence, load_generator, load_model, save_model
 from musegan.models.generator import Facts
-from musegan.models.transformer import rotated, rotation
+from musegan.models.transformer import bar_rates, rates, rotated, rotation
 from musegan.roll import RollSpec, Track
 
 SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
@@ -86,7 +86,7 @@ def test_rotary_products_depend_on_distance_alone():
 
     def product(i, j):
         places = torch.tensor([i, j], dtype=torch.float64)
-        a, b = (rotated(each, tuple(part[place] for part in rotation(places, 8))) for place, each in ((0, q), (1, k)))
+        a, b = (rotated(each, tuple(part[place] for part in rotation(places, rates(8)))) for place, each in ((0, q), (1, k)))
         return float((a * b).sum())
 
     assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
@@ -99,9 +99,22 @@ def test_half_of_the_heads_hear_musical_time(monkeypatch):
     wait = model.vocabulary.size - 16 + 3    # four steps on
     tokens = torch.tensor([[0, 2, 3, wait, 2, wait, wait]])
     model(tokens)
-    for part, by_number, by_step in zip(turns[0], rotation(torch.arange(7.0), 4), rotation(torch.tensor([0.0, 0, 0, 4, 4, 8, 12]), 4)):
+    numbers, steps = torch.arange(7.0), torch.tensor([0.0, 0, 0, 4, 4, 8, 12])
+    for part, by_number, by_step in zip(turns[0], rotation(numbers, rates(4)), rotation(steps, bar_rates(4, 16))):
         assert part.shape == (1, 4, 7, 2)
         torch.testing.assert_close(part[0], torch.stack([by_number, by_number, by_step, by_step]))
+
+
+@pytest.mark.parametrize("steps_per_bar", [12, 16, 48])
+def test_the_same_place_a_bar_ago_is_nearest(steps_per_bar):
+    """Of all steps from a bar and a half to a quarter of a bar ago, a head whose queries and keys are the same everywhere sees
+    the one a bar ago best, by the waves that come back in a bar."""
+    rate = bar_rates(32, steps_per_bar)
+    assert len(rate) == 16 and rate[8] == rate[0] / 2
+    ago = torch.arange(steps_per_bar // 4, steps_per_bar * 3 // 2)
+    sin, cos = rotation(torch.cat([torch.zeros(1), -ago]).double(), rate[:8])
+    seen = (cos[1:] * cos[0] + sin[1:] * sin[0]).sum(1)
+    assert ago[seen.argmax()] == steps_per_bar
 
 
 @pytest.mark.parametrize("kind", SEQUENCE_KIND_KEYS)
