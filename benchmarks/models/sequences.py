@@ -41,7 +41,7 @@ from musegan.training.splits import SequenceSplits, split_sequences
 
 SMOOTHINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 N_TOKENS = 512    # of the comparison of passes
-N_AT_ONCE = 16    # melodies of the comparison of batches
+N_AT_ONCE = 64    # samples of the comparison of batches
 N_TURNS = 3
 
 Tokens = list[list[int]]
