@@ -7,8 +7,8 @@ For the best snapshot of each run, on the pieces that neither trained nor chose 
 - *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside that of
   held-out real melodies of as many bars;
 - *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-10, in float64) and without; 64 made at
-  once beside one by one, and how fast the largest matrix is multiplied by as many rows; medians of runs that take turns, on
-  one thread.
+  once beside one by one, and how fast the largest matrix is multiplied by as many rows; CPU seconds of one thread, medians of
+  runs that take turns.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _whole_windows(line: Passage, n_bars: int, steps_per_bar: int) -> list:
 
 @torch.no_grad()
 def speed(model: SequenceModel) -> dict[str, float]:
-    """Seconds of each way, and billions of operations a second of one product: medians of turns."""
+    """CPU seconds of each way, medians of turns or sums of all, and billions of operations a second of one product."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, model.vocabulary.size, (1, N_TOKENS), generator=generator)
 
@@ -155,30 +155,31 @@ def speed(model: SequenceModel) -> dict[str, float]:
     assert (kept(double) - double(tokens)).abs().max() < 1e-10, "a token at a time gives other logits"
     n_steps = model.n_bars * model.spec.steps_per_bar
 
-    def at_once() -> torch.Tensor:
-        return draw_tokens(double, range(N_AT_ONCE), n_steps, 0)
+    def draw(numbers: Sequence[int]) -> torch.Tensor:
+        return draw_tokens(double, numbers, n_steps, 0)
 
-    def one_by_one() -> list[torch.Tensor]:
-        return [draw_tokens(double, [i], n_steps, 0) for i in range(N_AT_ONCE)]
-
-    for row, alone in zip(at_once(), one_by_one()):
-        assert torch.equal(row[: alone.shape[1]], alone[0]), "a melody depends on those made with it"
-    ways: dict[str, Callable[[], object]] = {
-        "kept_s": kept, "anew_s": anew, "at_once_s": at_once, "one_by_one_s": one_by_one,
-    }    # fmt: skip
     weight = max((each for each in double.parameters() if each.ndim == 2), key=torch.Tensor.numel)
-    rows = {n: torch.randn(n, weight.shape[1], generator=generator, dtype=torch.float64) for n in (1, N_AT_ONCE)}
-    ways |= {f"product_{n}_s": partial(F.linear, given, weight) for n, given in rows.items()}
+    given = {n: torch.randn(n, weight.shape[1], generator=generator, dtype=torch.float64) for n in (1, N_AT_ONCE)}
     seconds = defaultdict(list)
-    for _ in range(N_TURNS):
-        for name, way in ways.items():
-            n_times = 100 if name.startswith("product") else 1
-            start = time.perf_counter()
-            for _ in range(n_times):
-                way()
-            seconds[name].append((time.perf_counter() - start) / n_times)
-    found = {name: statistics.median(each) for name, each in seconds.items()}
-    rates = {f"product_{n}_gflops": 2 * n * weight.numel() / found.pop(f"product_{n}_s") / 1e9 for n in rows}
+
+    def timed(name: str, way: Callable[[], object], n_times: int = 1) -> object:
+        start = time.process_time()    # whatever else the machine does
+        for _ in range(n_times):
+            made = way()
+        seconds[name].append((time.process_time() - start) / n_times)
+        return made
+
+    for turn in range(N_TURNS):
+        timed("kept_s", kept)
+        timed("anew_s", anew)
+        together = timed("at_once_s", partial(draw, range(N_AT_ONCE)))
+        for i in range(turn, N_AT_ONCE, N_TURNS):    # in all turns, each once
+            alone = timed("one_by_one_s", partial(draw, [i]))[0]
+            assert torch.equal(together[i, : len(alone)], alone), "a sample depends on those made with it"
+        for n, x in given.items():
+            timed(f"product_{n}_s", partial(F.linear, x, weight), 100)
+    found = {name: statistics.median(each) for name, each in seconds.items()} | {"one_by_one_s": sum(seconds["one_by_one_s"])}
+    rates = {f"product_{n}_gflops": 2 * n * weight.numel() / found.pop(f"product_{n}_s") / 1e9 for n in given}
     return found | {"n_at_once": N_AT_ONCE} | rates
 
 
