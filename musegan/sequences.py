@@ -147,9 +147,10 @@ def draw_tokens(
     tokens, logits, going = [told], logits[:, -1], torch.arange(n)
     for turn in itertools.count():
         on = place.elapsed < n_steps    # [N]
-        if not on.any():
+        n_on = int(on.count_nonzero())
+        if not n_on:
             break
-        if 4 * on.count_nonzero() <= 3 * len(on):    # a quarter is over: the others go on without it
+        if 4 * n_on <= 3 * len(on):    # a quarter is over: the others go on without it
             going, logits, state, place = going[on], logits[on], state.rows(on), Place(*(each[on] for each in place))
         if turn % _N_DRAWS == 0:
             draws = torch.stack([torch.rand(_N_DRAWS, generator=stream, dtype=torch.float64) for stream in streams])

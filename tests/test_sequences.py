@@ -40,6 +40,24 @@ def test_music_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
     assert len({tuple(row.flatten().tolist()) for row in together.onset}) == 5
 
 
+@pytest.mark.parametrize("encoding", ["events", "tracks"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_is_over_takes_no_part(name, encoding, monkeypatch):
+    """Sequences of unequal lengths, each as it is alone; fewer and fewer are read."""
+    model, n_read = exact(model_of(name, encoding)), []
+    step = type(model).step
+    monkeypatch.setattr(type(model), "step", lambda *given: n_read.append(len(given[1])) or step(*given))
+    prime = model.vocabulary.encode(np.array([[3, 0, 4]]), 8)
+    together = draw_tokens(model, range(9), 48, 0, prime=prime)
+    sizes = list(n_read)
+    lengths = (together != END).sum(1).tolist()
+    for i, (row, length) in enumerate(zip(together, lengths)):
+        alone = draw_tokens(model, [i], 48, 0, prime=prime)[0]
+        assert torch.equal(row[:length], alone) and (row[length:] == END).all()
+    assert len(set(lengths)) > 3 and sizes == sorted(sizes, reverse=True) and sizes[0] == 9 and sizes[-1] <= 3
+    assert sum(sizes) < 4 / 3 * sum(length - 1 - len(prime) for length in lengths)
+
+
 @pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @given(n_bars=st.integers(1, 5), seed=st.integers(0, 99))
 @settings(max_examples=8, deadline=None)
@@ -100,6 +118,16 @@ def test_choices_by_hand():
         torch.testing.assert_close(choice.probabilities(logits), one, **near)
     squared = torch.tensor([[25, 1, 9, 1, 0]], dtype=torch.float64) / 36
     torch.testing.assert_close(Choice(temperature=0.5).probabilities(logits), squared, **near)
+
+
+def test_nothing_is_left_out_in_any_order():
+    """All tokens by a way of their own: as many as there are, likewise by rank."""
+    logits = torch.randn(50, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 20
+    logits[:, ::4] = -torch.inf
+    for temperature in (0.01, 0.5, 1.0, 3.0):
+        found, ranked = (Choice(temperature, top_k=k).probabilities(logits) for k in (0, 30))
+        torch.testing.assert_close(found, ranked, rtol=0, atol=1e-14)
+        assert (found[:, ::4] == 0).all()
 
 
 def test_tokens_come_as_often_as_they_are_likely():

@@ -4,10 +4,11 @@ For the best snapshot of each run, on the pieces that neither trained nor chose 
 
 - *likelihood*: perplexity of a token, nats a step and a note, beside what counting tokens gives: a unigram, and Markov chains
   of order 2 and 5 on the same tokens, moved as the run's batches are. Nats a step can be compared between encodings;
-- *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside that of
-  held-out real melodies of as many bars; and likewise counting only notes that move, for one struck on and on is nobody's;
-- *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-5, in float64) and without; melodies made
-  at once beside one by one; medians of runs that take turns, on one thread.
+- *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside
+  that of held-out real melodies of as many bars; and likewise counting only notes that move, for one struck on and on is nobody's;
+- *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-10, in float64) and without; 64 made at
+  once beside one by one, and how fast the largest matrix is multiplied by as many rows; CPU seconds of one thread, medians of
+  runs that take turns.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +44,7 @@ from musegan.training.splits import SequenceSplits, split_sequences
 
 SMOOTHINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 N_TOKENS = 512    # of the comparison of passes
-N_AT_ONCE = 16    # melodies of the comparison of batches
+N_AT_ONCE = 64    # samples of the comparison of batches
 N_TURNS = 3
 
 Tokens = list[list[int]]
@@ -135,7 +138,7 @@ def _whole_windows(line: Passage, n_bars: int, steps_per_bar: int) -> list:
 
 @torch.no_grad()
 def speed(model: SequenceModel) -> dict[str, float]:
-    """Seconds of each way: medians of turns."""
+    """CPU seconds of each way, medians of turns or sums of all, and billions of operations a second of one product."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, model.vocabulary.size, (1, N_TOKENS), generator=generator)
 
@@ -149,28 +152,36 @@ def speed(model: SequenceModel) -> dict[str, float]:
     def anew() -> torch.Tensor:
         return torch.stack([model(tokens[:, : i + 1])[:, -1] for i in range(N_TOKENS)], 1)
 
-    double = exact(model)    # in which melodies are made; float32 rounds logits of some tens to more than 1e-5
-    assert (kept(double) - double(tokens)).abs().max() < 1e-5, "a token at a time gives other logits"
+    double = exact(model)    # in which music is made; float32 rounds logits of some tens to 1e-5
+    assert (kept(double) - double(tokens)).abs().max() < 1e-10, "a token at a time gives other logits"
     n_steps = model.n_bars * model.spec.steps_per_bar
 
-    def at_once() -> torch.Tensor:
-        return draw_tokens(double, range(N_AT_ONCE), n_steps, 0)
+    def draw(numbers: Sequence[int]) -> torch.Tensor:
+        return draw_tokens(double, numbers, n_steps, 0)
 
-    def one_by_one() -> list[torch.Tensor]:
-        return [draw_tokens(double, [i], n_steps, 0) for i in range(N_AT_ONCE)]
-
-    for row, alone in zip(at_once(), one_by_one()):
-        assert torch.equal(row[: alone.shape[1]], alone[0]), "a melody depends on those made with it"
-    ways: dict[str, Callable[[], object]] = {
-        "kept_s": kept, "anew_s": anew, "at_once_s": at_once, "one_by_one_s": one_by_one,
-    }    # fmt: skip
+    weight = max((each for each in double.parameters() if each.ndim == 2), key=torch.Tensor.numel)
+    given = {n: torch.randn(n, weight.shape[1], generator=generator, dtype=torch.float64) for n in (1, N_AT_ONCE)}
     seconds = defaultdict(list)
-    for _ in range(N_TURNS):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+
+    def timed(name: str, way: Callable[[], object], n_times: int = 1) -> object:
+        start = time.process_time()    # whatever else the machine does
+        for _ in range(n_times):
+            made = way()
+        seconds[name].append((time.process_time() - start) / n_times)
+        return made
+
+    for turn in range(N_TURNS):
+        timed("kept_s", kept)
+        timed("anew_s", anew)
+        together = timed("at_once_s", partial(draw, range(N_AT_ONCE)))
+        for i in range(turn, N_AT_ONCE, N_TURNS):    # in all turns, each once
+            alone = timed("one_by_one_s", partial(draw, [i]))[0]
+            assert torch.equal(together[i, : len(alone)], alone), "a sample depends on those made with it"
+        for n, x in given.items():
+            timed(f"product_{n}_s", partial(F.linear, x, weight), 100)
+    found = {name: statistics.median(each) for name, each in seconds.items()} | {"one_by_one_s": sum(seconds["one_by_one_s"])}
+    rates = {f"product_{n}_gflops": 2 * n * weight.numel() / found.pop(f"product_{n}_s") / 1e9 for n in given}
+    return found | {"n_at_once": N_AT_ONCE} | rates
 
 
 def measure(path: Path, n: int, timed: bool) -> list[dict]:
@@ -227,9 +238,10 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         if "kept_s" in row:
             print(f"{row['run']}: {N_TOKENS} tokens, one at a time: {row['kept_s']:.2f} s with what is before kept, "
-                  f"{row['anew_s']:.2f} s anew ({row['anew_s'] / row['kept_s']:.1f}x); {N_AT_ONCE} melodies: "
-                  f"{row['at_once_s']:.2f} s at once, {row['one_by_one_s']:.2f} s one by one "
-                  f"({row['one_by_one_s'] / row['at_once_s']:.1f}x)")
+                  f"{row['anew_s']:.2f} s anew ({row['anew_s'] / row['kept_s']:.1f}x); {N_AT_ONCE} samples: "
+                  f"{N_AT_ONCE / row['at_once_s']:.1f} a second at once, {N_AT_ONCE / row['one_by_one_s']:.1f} one by one "
+                  f"({row['one_by_one_s'] / row['at_once_s']:.1f}x); a product at {row[f'product_{N_AT_ONCE}_gflops']:.0f} "
+                  f"and {row['product_1_gflops']:.0f} GFLOP/s")
     if arguments.out is not None:
         write(rows, arguments.out)
 

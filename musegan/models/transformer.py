@@ -112,9 +112,12 @@ class Kept:
     def after(self, n_before: int, keys: Tensor, values: Tensor) -> Kept:
         """What is kept of the first `n_before` tokens and of those after them, [N, heads, L, C / heads]."""
         n_all, kept = n_before + keys.shape[2], self
-        if n_before != self._n_tokens or n_all > self._keys.shape[2] or torch.is_grad_enabled():
-            room = (0, 0, 0, -(-n_all // _ROOM) * _ROOM - n_before)
-            kept = Kept(*(F.pad(old[:, :, :n_before], room) for old in (self._keys, self._values)), n_before)
+        if n_before != self._n_tokens or torch.is_grad_enabled():
+            kept = Kept(*self.first(n_before), n_before)    # of which more is made below: a copy
+        more = -(-n_all // _ROOM) * _ROOM - kept._keys.shape[2]
+        if n_all > kept._keys.shape[2]:    # one after the other, so that little is there twice
+            kept._keys = F.pad(kept._keys, (0, 0, 0, more))
+            kept._values = F.pad(kept._values, (0, 0, 0, more))
         kept._keys[:, :, n_before:n_all] = keys
         kept._values[:, :, n_before:n_all] = values
         kept._n_tokens = n_all
@@ -148,10 +151,10 @@ class Block(nn.Module):
         Returns:
             [N, L, C], and what is kept of all tokens.
         """
-        q, k, v = self.queries_keys_values(self.norm_attention(h)).unflatten(2, (3, self.n_heads, -1)).unbind(2)
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))    # [N, heads, L, C / heads]
-        if turn is not None:
-            q, k = rotated(q, turn), rotated(k, turn)
+        parts = self.queries_keys_values(self.norm_attention(h)).unflatten(2, (3, self.n_heads, -1))
+        parts = parts.permute(2, 0, 3, 1, 4)    # [3, N, heads, L, C / heads]
+        q, k = parts[:2] if turn is None else rotated(parts[:2], turn)
+        v = parts[2]
         n_new, n_all = h.shape[1], n_before + h.shape[1]
         kept = Kept(k, v, n_all) if before is None else before.after(n_before, k, v)
         k, v = kept.first(n_all)

@@ -8,7 +8,7 @@ import torch
 
 from musegan.config import SEQUENCE_KIND_KEYS, SequenceModelConfig
 from musegan.errors import UserError
-from musegan.models import build_sequence, load_generator, load_model, save_model
+from musegan.models import build_sequence, load_generator, load_model, save_model, transformer
 from musegan.models.generator import Facts
 from musegan.models.transformer import bar_rates, rates, rotated, rotation
 from musegan.roll import RollSpec, Track
@@ -54,7 +54,9 @@ def test_future_tokens_change_nothing(name):
 
 @pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_step_by_step_equals_one_pass(name, encoding):
+@torch.no_grad()
+def test_step_by_step_equals_one_pass(name, encoding, monkeypatch):
+    monkeypatch.setattr(transformer, "_ROOM", 4)    # there is none left, and more is made
     model = model_of(name, encoding)
     tokens, state, found = some_tokens(model), None, []
     for i in range(15):
@@ -63,6 +65,44 @@ def test_step_by_step_equals_one_pass(name, encoding):
     logits, state = model.run(tokens[:, 15:], state)    # and on, several at once
     torch.testing.assert_close(torch.cat([torch.stack(found, 1), logits], 1), model(tokens), rtol=0, atol=1e-5)
     assert state.n_tokens == 40 and torch.equal(state.elapsed, model.vocabulary.lasting[tokens].sum(1))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_a_state_stays_what_it_was(name):
+    """From one state to several ends, by all sequences and by some, one after the other and in turns."""
+    model = model_of(name, "tracks").double()
+    ends = [some_tokens(model) for _ in range(3)]
+    for i, tokens in enumerate(ends):
+        tokens[:, 30:] = (tokens[:, 30:] + i) % model.vocabulary.size
+    rows = torch.tensor([2, 0])
+    wanted = [model(tokens)[:, 30:] for tokens in ends]
+    _, state = model.run(ends[0][:, :30])
+    states, found = [state, state, state.rows(rows)], [[], [], []]
+    for i in range(30, 40):
+        for branch, tokens in enumerate((ends[0], ends[1], ends[2][rows])):
+            logits, states[branch] = model.step(tokens[:, i], states[branch])
+            found[branch].append(logits)
+    again = model.run(ends[1][:, 30:], state)[0]
+    found = [torch.stack(logits, 1) for logits in found]
+    for logits, expected in zip([*found, again], [*wanted[:2], wanted[2][rows], wanted[1]]):
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
+    assert torch.equal(states[2].elapsed, model.vocabulary.lasting[ends[2][rows]].sum(1))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradients_go_through_a_state(name):
+    model = model_of(name).double()
+    tokens, gradients = some_tokens(model, length=12), []
+    for parts in (tokens.split(12, 1), tokens.split(1, 1)):
+        state, found = None, []
+        for part in parts:
+            logits, state = model.run(part, state)
+            found.append(logits)
+        loss = torch.cat(found, 1).square().sum()
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+    for one_pass, steps in zip(*gradients):
+        torch.testing.assert_close(steps, one_pass, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gru", "sinusoidal"])

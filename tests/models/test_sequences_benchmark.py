@@ -34,7 +34,8 @@ def test_what_may_come_is_certain_in_all(order, context):
 
 
 @pytest.mark.exhaustive
-def test_runs_are_measured(songs_folder, tmp_path):
+def test_runs_are_measured(songs_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sequences, "N_AT_ONCE", 4)
     options = ("--family=sequence --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.encoding=events "
                "--model.kind=transformer --model.width=16 --train.batch_size=4 --train.steps=2").split()
     assert cli.main(["train", f"--data.dataset={songs_folder}", *options, "--out", str(tmp_path / "run")]) == 0
