@@ -179,7 +179,8 @@ def speed(model: SequenceModel) -> dict[str, float]:
             assert torch.equal(together[i, : len(alone)], alone), "a sample depends on those made with it"
         for n, x in given.items():
             timed(f"product_{n}_s", partial(F.linear, x, weight), 100)
-    found = {name: statistics.median(each) for name, each in seconds.items()} | {"one_by_one_s": sum(seconds["one_by_one_s"])}
+    found = {name: statistics.median(each) for name, each in seconds.items()}
+    found["one_by_one_s"] = sum(seconds["one_by_one_s"])
     rates = {f"product_{n}_gflops": 2 * n * weight.numel() / found.pop(f"product_{n}_s") / 1e9 for n in given}
     return found | {"n_at_once": N_AT_ONCE} | rates
 
