@@ -71,17 +71,17 @@ class TransformerModel(SequenceModel):
     def read(
         self, h: Tensor, ends: Tensor, n_before: int, memory: tuple[Kept, ...]
     ) -> tuple[Tensor, tuple[Kept, ...]]:
-        number = torch.arange(n_before, n_before + h.shape[1], device=h.device, dtype=h.dtype)
+        number = torch.arange(n_before, n_before + h.shape[1], device=h.device)
         n_heads, size, turn = self.blocks[0].n_heads, h.shape[2] // self.blocks[0].n_heads, None
         match self._positions:
             case "rotary":
-                turn = rotation(number, rates(size))    # sines and cosines [L, C / heads / 2]
+                turn = rotation(number, rates(size), h.dtype)    # sines and cosines [L, C / heads / 2]
             case "musical":
-                by_step = rotation(ends.to(h.dtype), bar_rates(size, self.spec.steps_per_bar))    # [N, L, C / heads / 2]
-                both = zip(rotation(number.expand_as(ends), rates(size)), by_step)
+                by_step = rotation(ends, bar_rates(size, self.spec.steps_per_bar), h.dtype)    # [N, L, C / heads / 2]
+                both = zip(rotation(number.expand_as(ends), rates(size), h.dtype), by_step)
                 turn = tuple(torch.stack(each, 1).repeat_interleave(n_heads // 2, 1) for each in both)    # [N, heads, L, ...]
             case "sinusoidal":
-                h = h + torch.cat(rotation(number, rates(h.shape[2])), -1)
+                h = h + torch.cat(rotation(number, rates(h.shape[2]), h.dtype), -1)
         h = self.dropout(h)    # [N, L, C]
         kept = []
         for block, before in zip(self.blocks, memory or [None] * len(self.blocks)):
@@ -182,10 +182,10 @@ def bar_rates(size: int, steps_per_bar: int) -> Tensor:
     return 2 * torch.pi / steps_per_bar * waves.double()
 
 
-def rotation(place: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-    """Sines and cosines of places [..., L] at D / 2 rates: each [..., L, D / 2]."""
-    angle = place[..., None] * rate.to(place)
-    return angle.sin(), angle.cos()
+def rotation(place: Tensor, rate: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Sines and cosines of places [..., L] at D / 2 rates: each [..., L, D / 2]; of angles in float64, for far places."""
+    angle = place.double()[..., None] * rate.to(place.device)
+    return angle.sin().to(dtype), angle.cos().to(dtype)
 
 
 def rotated(h: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:

@@ -126,7 +126,8 @@ def test_rotary_products_depend_on_distance_alone():
 
     def product(i, j):
         places = torch.tensor([i, j], dtype=torch.float64)
-        a, b = (rotated(each, tuple(part[place] for part in rotation(places, rates(8)))) for place, each in ((0, q), (1, k)))
+        sin, cos = rotation(places, rates(8), torch.float64)
+        a, b = (rotated(each, (sin[place], cos[place])) for place, each in ((0, q), (1, k)))
         return float((a * b).sum())
 
     assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
@@ -140,7 +141,8 @@ def test_half_of_the_heads_hear_musical_time(monkeypatch):
     tokens = torch.tensor([[0, 2, 3, wait, 2, wait, wait]])
     model(tokens)
     numbers, steps = torch.arange(7.0), torch.tensor([0.0, 0, 0, 4, 4, 8, 12])
-    for part, by_number, by_step in zip(turns[0], rotation(numbers, rates(4)), rotation(steps, bar_rates(4, 16))):
+    expected = (rotation(numbers, rates(4), torch.float32), rotation(steps, bar_rates(4, 16), torch.float32))
+    for part, by_number, by_step in zip(turns[0], *expected):
         assert part.shape == (1, 4, 7, 2)
         torch.testing.assert_close(part[0], torch.stack([by_number, by_number, by_step, by_step]))
 
@@ -152,7 +154,7 @@ def test_the_same_place_a_bar_ago_is_nearest(steps_per_bar):
     rate = bar_rates(32, steps_per_bar)
     assert len(rate) == 16 and rate[8] == rate[0] / 2
     ago = torch.arange(steps_per_bar // 4, steps_per_bar * 3 // 2)
-    sin, cos = rotation(torch.cat([torch.zeros(1), -ago]).double(), rate[:8])
+    sin, cos = rotation(torch.cat([torch.zeros(1), -ago]), rate[:8], torch.float64)
     seen = (cos[1:] * cos[0] + sin[1:] * sin[0]).sum(1)
     assert ago[seen.argmax()] == steps_per_bar
 
