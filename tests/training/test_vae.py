@@ -1,5 +1,6 @@
 """The autoencoder's loop: learns what it is given, resumes bit for bit, stops when asked; and how it looks at itself."""
 
+import copy
 import dataclasses
 import json
 
@@ -13,7 +14,10 @@ from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import load_encoder, load_generator
 from musegan.reconstruction import Autoencoder
+from musegan.seeding import derived_seed
+from musegan.training.calibration import calibrate
 from musegan.training.reconstructions import attributes, f1_scores, much_less_little
+from musegan.training.splits import split
 from musegan.training.vae import Adversary, train
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC, random_roll
@@ -104,6 +108,16 @@ def test_a_small_data_set_comes_back_as_it_was(scales, tmp_path):
     autoencoder = Autoencoder(decoder, load_encoder(run.best, decoder))
     assert autoencoder.encoder.attributes == ("density", "register", "range")
     assert autoencoder.encoder.directions.abs().amax((1, 2, 3))[1] > 0    # register: density never differs here
+
+
+def test_samples_are_calibrated_by_training_phrases(songs, tmp_path):
+    """And so their notes have a steadiness, as a GAN's have."""
+    run = run_in(tmp_path)
+    assert train(TINY, songs, run)
+    decoder = load_generator(run.newest)
+    again, training = copy.deepcopy(decoder), split(TINY.data, songs).training
+    calibrate(again, derived_seed(TINY.train.seed, "calibration"), training.sample(16, TINY.train.seed))
+    assert torch.equal(again.steadiness, decoder.steadiness) and decoder.steadiness.any()
 
 
 def test_f1_counts_cells_of_each_track():
