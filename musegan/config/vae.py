@@ -29,7 +29,7 @@ class VaeModelConfig:
     """When notes start and sound is in part the same in all bars of a phrase, as in most bands."""
     bar_likeness: float = 0.0
     """Share of variance that the bars' own latents of a sample have in common: training takes each bar for itself, but bars of
-    real phrases are alike. The weights and reconstructions do not depend on it."""
+    real phrases are alike. Reconstructions do not depend on it, nor, without a discriminator, does what is learned."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
 

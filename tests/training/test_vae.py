@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from musegan.config import DataConfig, VaeConfig, VaeModelConfig, VaeTrainConfig
+from musegan.config import DataConfig, TrainConfig, VaeConfig, VaeModelConfig, VaeTrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
@@ -18,6 +18,7 @@ from musegan.seeding import derived_seed
 from musegan.training.calibration import calibrate
 from musegan.training.reconstructions import attributes, f1_scores, much_less_little
 from musegan.training.splits import split
+from musegan.training.updates import deal
 from musegan.training.vae import Adversary, train
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC, random_roll
@@ -145,6 +146,13 @@ def test_a_direction_goes_from_little_to_much():
     values = torch.tensor([0.0, 4.0, float("nan"), 1.0, 5.0, 2.0, 3.0])
     assert much_less_little(latents, values).tolist() == [5.5 - 1.5]
     assert much_less_little(latents, values * float("nan")).tolist() == [0.0]
+
+
+def test_the_discriminator_sees_samples_as_they_are_drawn():
+    decoder, _ = pair(config=dataclasses.replace(TINY.model, bar_likeness=1.0))
+    (part,) = deal(decoder, features(), TrainConfig(batch_size=4), 0)
+    own = part.latents[:, :, 1:]
+    assert torch.equal(own, part.latents[:, :, :1].expand_as(own))    # all bars alike
 
 
 def test_the_discriminator_learns_first_and_the_decoder_by_what_it_says():
