@@ -17,11 +17,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from musegan import cli, config
+from musegan import cli, config, sequences
 from musegan.accompaniment import accompany
-from musegan.config import Config
+from musegan.config import AnyConfig, SequenceConfig
 from musegan.data.dataset import PackedDataset, split_pieces
 from musegan.data.embedded import open_dataset
+from musegan.data.lines import LEAD, line_spec
 from musegan.data.packed import SHARD_PATTERN
 from musegan.errors import UserError
 from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow
@@ -30,7 +31,8 @@ from musegan.evaluation.report import Accompanist, Evaluation, evaluate, to_json
 from musegan.evaluation.songs import corpus_of_files
 from musegan.evaluation.statistics import ALL
 from musegan.files import atomic_write
-from musegan.models import Generator, load_generator
+from musegan.models import Generator, SequenceModel, load_model
+from musegan.models.folder import check_family
 from musegan.pages.comparison import giveaways, replayed
 from musegan.pages.evaluation import N_GIVEAWAYS, write_page
 from musegan.resources import model_names
@@ -64,16 +66,22 @@ def main(argv: list[str] | None = None) -> int:
 
         model, settings = _model(arguments.generated)
         n_bars = _n_bars(arguments.bars, model)
-        min_tracks = arguments.min_tracks or (settings.data.min_tracks if settings else 1)
+        min_tracks = arguments.min_tracks or _min_tracks(settings)
         data = {
             name: open_dataset(getattr(arguments, name), Path(scratch) / name, f"--{name}", say)
             for name in ("real", "train") if getattr(arguments, name) is not None
         }    # fmt: skip
-        corpora = _real(data, n_bars, min_tracks, arguments)
+        line = _line(model, data)
+        if line is not None and arguments.condition is not None:
+            raise UserError("--condition: the model writes one line, to which no track is given")
+        corpora = _real(data, n_bars, min_tracks, line, arguments)
         generated = _generated(arguments, model, corpora["real"], bar, errors)
         sources = {name: str(getattr(arguments, name)) for name in ("real", "generated", "train")}
         if arguments.held_out is not None:
             sources |= {"real": f"{arguments.real}, held-out pieces", "train": f"{arguments.real}, the other pieces"}
+        if line is not None:
+            of = "all pitched tracks" if line == LEAD else line
+            sources |= {name: f"{sources[name]}, the highest line of {of}" for name in corpora}
         found = evaluate(
             generated=generated, sources=sources, seed=arguments.seed, condition=arguments.condition,
             released=arguments.released, say=say, accompanist=_accompanist(model, arguments.seed), **corpora,
@@ -122,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier evaluation in --out")
     parser.add_argument("--n", type=int, default=2000, help="phrases to draw from a model (default: 2000)")
     parser.add_argument("--bars", type=int, metavar="B",
-                        help=f"bars in a phrase (default: the model's, or {DEFAULT_BARS})")
+                        help=f"bars in a phrase (default: the model's, or {DEFAULT_BARS}; models that write token by token "
+                             "make any number)")
     parser.add_argument("--min-tracks", type=int, metavar="K",
                         help="leave out real phrases in which fewer tracks sound (default: as the run was trained, or 1)")
     parser.add_argument("--max-phrases", type=int, default=MAX_PHRASES, metavar="N",
@@ -151,7 +160,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--held-out must lie between 0 and 1: got {arguments.held_out}")
 
 
-def _model(path: Path) -> tuple[Generator | None, Config | None]:
+def _model(path: Path) -> tuple[Generator | SequenceModel | None, AnyConfig | None]:
     """The model of a run, folder or name, and the run's config; None for music, which wins over a name."""
     run = RunFolder(path)
     if run.model() is None and run.config.is_file():
@@ -160,15 +169,35 @@ def _model(path: Path) -> tuple[Generator | None, Config | None]:
     folder = None if is_music else model_folder(path)
     if folder is None:
         return None, None
-    model, settings = load_generator(folder), None    # which tells where the run is of another family
+    model, settings = load_model(folder), None
+    if not isinstance(model, SequenceModel):
+        check_family(model, Generator, folder)
     if run.config.is_file():
         settings = config.load(["--config", str(run.config)])
     return model, settings
 
 
-def _accompanist(model: Generator | None, seed: int) -> Accompanist | None:
+def _line(model: Generator | SequenceModel | None, data: dict[str, PackedDataset]) -> str | None:
+    """The line that a model writes where it writes but one, to which the data is cut down; see `line_spec`."""
+    if not isinstance(model, SequenceModel) or not model.monophonic:
+        return None
+    name = model.spec.tracks[0].name
+    for option, dataset in data.items():
+        try:
+            line_spec(dataset.spec, name)
+        except UserError as err:
+            raise UserError(f"--{option}: the model writes {name!r}, and the data has {err}") from err
+    return name
+
+
+def _min_tracks(settings: AnyConfig | None) -> int:
+    """As a run was trained."""
+    return 1 if settings is None or isinstance(settings, SequenceConfig) else settings.data.min_tracks
+
+
+def _accompanist(model: Generator | SequenceModel | None, seed: int) -> Accompanist | None:
     """What plays to the condition track: the model, where it accompanies."""
-    if model is None or not model.accompanies:
+    if not isinstance(model, Generator) or not model.accompanies:
         return None
     exactly = exact(model)
 
@@ -179,16 +208,19 @@ def _accompanist(model: Generator | None, seed: int) -> Accompanist | None:
     return Accompanist(play, bool(model.facts.key_shifts))
 
 
-def _n_bars(asked: int | None, model: Generator | None) -> int:
-    if model is not None and asked not in (None, model.n_bars):
+def _n_bars(asked: int | None, model: Generator | SequenceModel | None) -> int:
+    if not isinstance(model, Generator):
+        return asked or DEFAULT_BARS
+    if asked not in (None, model.n_bars):
         raise UserError(f"--bars: the model makes phrases of {model.n_bars} bars, not of {asked}")
-    return model.n_bars if model is not None else asked or DEFAULT_BARS
+    return model.n_bars
 
 
-def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, arguments) -> dict[str, Corpus]:
-    """The corpora `real` and, where there is one, `train`."""
-    if min_tracks > data["real"].spec.n_tracks:
-        raise UserError(f"--min-tracks must be at most {data['real'].spec.n_tracks}: got {min_tracks}")
+def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, line: str | None, arguments) -> dict[str, Corpus]:
+    """The corpora `real` and, where there is one, `train`; of all tracks, or of one line."""
+    n_tracks = 1 if line is not None else data["real"].spec.n_tracks
+    if min_tracks > n_tracks:
+        raise UserError(f"--min-tracks must be at most {n_tracks}: got {min_tracks}")
     parts: dict[str, tuple[PackedDataset, list[int] | None]] = {name: (dataset, None) for name, dataset in data.items()}
     if arguments.held_out is not None:
         training, held_out, _ = split_pieces(data["real"].pieces, arguments.held_out)
@@ -196,20 +228,25 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, argument
     corpora = {}
     for name, (dataset, pieces) in parts.items():
         limit = None if name == "train" else arguments.max_phrases    # a copy may be of any training phrase
-        corpora[name] = Corpus.of_dataset(dataset, n_bars, pieces, min_tracks, limit, arguments.seed)
+        corpora[name] = Corpus.of_dataset(dataset, n_bars, pieces, min_tracks, limit, arguments.seed, line)
         if not len(corpora[name]):
             sounding = f"{min_tracks} {'track sounds' if min_tracks == 1 else 'tracks sound'}"
             raise UserError(f"--{name}: no phrases of {n_bars} bars in which {sounding}")
     return corpora
 
 
-def _generated(arguments, model: Generator | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
+def _generated(arguments, model: Generator | SequenceModel | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
     path, n_bars, limit, seed = arguments.generated, real.n_bars, arguments.max_phrases, arguments.seed
     if model is not None:
         task = bar.add_task("sampling", total=arguments.n)
-        roll = sample_packed(
-            model, arguments.n, seed, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if isinstance(model, SequenceModel):
+            roll = sequences.sample_packed(model, arguments.n, n_bars, seed, progress)
+        else:
+            roll = sample_packed(model, arguments.n, seed, progress=progress)
         bar.remove_task(task)
         return Corpus(roll, torch.arange(arguments.n), model.spec)
     if path.is_dir() and (any(path.glob(SHARD_PATTERN)) or any(path.glob(f"part-*/{SHARD_PATTERN}"))):
@@ -241,7 +278,8 @@ def _show(found: Evaluation, console: Console) -> None:
         console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
     console.print(_distance_table(comparison))
     console.print(_statistics_table(found, {"track", ALL}, console.width))
-    console.print(_statistics_table(found, {"pair"}, console.width))
+    if len(found.spec["tracks"]) > 1:
+        console.print(_statistics_table(found, {"pair"}, console.width))
     console.print(_papers_table(found, released=False))
     if found.papers_released is not None:
         console.print(_papers_table(found, released=True))

@@ -21,7 +21,7 @@ from musegan import __version__, cli, options
 from musegan.errors import UserError
 from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
-from musegan.melody_requests import Accompaniment, make_accompanied, make_melodies
+from musegan.sequence_requests import Accompaniment, make_accompanied, make_sequences
 from musegan.models import Generator, PhraseEncoder, SequenceModel, load_encoder, load_model
 from musegan.models.folder import ENCODER, check_family
 from musegan.requests import Made, count, make
@@ -51,12 +51,12 @@ def main(argv: list[str] | None = None) -> int:
     say = functools.partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     match model.family:
         case "gan" if melody_model is not None:
-            request = options.melody_request(arguments)
+            request = options.sequence_request(arguments)
             accompaniment = Accompaniment(arguments.as_track, options.decoding(arguments), arguments.truncation)
             music, total = make_accompanied(model, melody_model, request, accompaniment, say), request.count
-        case "melody":
-            request = options.melody_request(arguments)
-            music, total = make_melodies(model, request, say), request.count
+        case "sequence":
+            request = options.sequence_request(arguments)
+            music, total = make_sequences(model, request, say), request.count
         case _:
             request = options.request(arguments)
             encoder = None if request.phrase is None else load_encoder(folder, model)
@@ -117,8 +117,8 @@ def _write(path: Path, made: Made, model: Model, tempo_bpm, wav: bool) -> None:
 
 def _words(arguments: argparse.Namespace, model: Model) -> tuple[str, str]:
     """What one result is called, and several."""
-    if model.family == "melody":
-        return "melody", "melodies"
+    if model.family == "sequence":
+        return ("melody", "melodies") if model.monophonic else ("piece", "pieces")
     is_piece = any(getattr(arguments, name) is not None for name in ("accompany", "bars", "form"))
     return ("piece", "pieces") if is_piece else ("phrase", "phrases")
 

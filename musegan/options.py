@@ -9,17 +9,17 @@ from pathlib import Path
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.keys import Key
-from musegan.melodies import Choice
-from musegan.melody_requests import DEFAULT_PRIME_BARS, MelodyRequest
+from musegan.sequences import Choice
+from musegan.sequence_requests import DEFAULT_PRIME_BARS, SequenceRequest
 from musegan.requests import DEFAULT_N, Request
 
 _OWN_OPTIONS = {
     "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
             "truncation", "min_steps", "max_gap", "max_pitches", "melody_model", "phrase", "more"),
-    "melody": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
+    "sequence": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
 }    # of each family of models, those that not all have
 _DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
-_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["melody"])    # a melody, and a band to it
+_OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["sequence"])    # a melody, and a band to it
 _MOST = 1000    # of an attribute; far above what means anything, far below what overflows
 
 
@@ -83,19 +83,19 @@ def parser() -> argparse.ArgumentParser:
     notes.add_argument("--max-pitches", nargs="+", default=[], metavar="N",
                        help="so many notes at once, the likeliest: one number for all pitched tracks, or TRACK=N ...")
 
-    melodies = parser.add_argument_group("melodies", "for models of melodies, token by token")
-    melodies.add_argument("--temperature", type=float, default=1.0, metavar="T",
-                          help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
-    melodies.add_argument("--top-k", type=int, default=0, metavar="K",
-                          help="choose among so many of the likeliest tokens (default: 0, all)")
-    melodies.add_argument("--top-p", type=float, default=1.0, metavar="P",
-                          help="choose among the fewest likeliest that together are so probable (default: 1, all)")
-    melodies.add_argument("--prime", type=Path, metavar="FILE",
-                          help="MIDI or .npz file whose first bars melodies begin with")
-    melodies.add_argument("--prime-bars", type=int, metavar="N",
-                          help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
-    melodies.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
-                          help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
+    tokens = parser.add_argument_group("token by token", "for models of musegan train --family sequence")
+    tokens.add_argument("--temperature", type=float, default=1.0, metavar="T",
+                        help="below 1, the likely becomes likelier; 0 takes the likeliest (default: 1)")
+    tokens.add_argument("--top-k", type=int, default=0, metavar="K",
+                        help="choose among so many of the likeliest tokens (default: 0, all)")
+    tokens.add_argument("--top-p", type=float, default=1.0, metavar="P",
+                        help="choose among the fewest likeliest that together are so probable (default: 1, all)")
+    tokens.add_argument("--prime", type=Path, metavar="FILE",
+                        help="MIDI or .npz file whose first bars all begin with")
+    tokens.add_argument("--prime-bars", type=int, metavar="N",
+                        help=f"so many of them, of the --bars in all (default: {DEFAULT_PRIME_BARS})")
+    tokens.add_argument("--melody-model", type=Path, metavar="RUN_OR_FOLDER",
+                        help="with a --model that accompanies: melodies of this one, which --as plays, and what fits them")
 
     files = parser.add_argument_group("files")
     files.add_argument("--out", type=Path, default=Path("music"), help="folder for the files (default: music)")
@@ -137,16 +137,16 @@ def decoding(arguments: argparse.Namespace) -> Decoding:
     )    # fmt: skip
 
 
-def melody_request(arguments: argparse.Namespace) -> MelodyRequest:
-    """What is asked of a model of melodies.
+def sequence_request(arguments: argparse.Namespace) -> SequenceRequest:
+    """What is asked of a model that writes token by token.
 
     Raises:
-        UserError: see `MelodyRequest`.
+        UserError: see `SequenceRequest`.
     """
     choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p)
     own = {name: getattr(arguments, name) for name in ("n", "seed", "sample", "bars", "prime", "prime_bars")}
     key = None if arguments.key is None else Key.parse(arguments.key)
-    return MelodyRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
+    return SequenceRequest(**own, choice=choice, key=key, only_scale=arguments.in_scale)
 
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:

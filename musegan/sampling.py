@@ -14,7 +14,7 @@ from musegan.keys import LOWEST_SHIFT, Key, in_scale, key_shifts, nearest_shift,
 from musegan.latents import draw, n_bars_of
 from musegan.models import Generator, Given, RollLogits
 from musegan.ops import pack
-from musegan.roll import Roll
+from musegan.roll import Roll, RollSpec
 from musegan.seeding import derived_seed, generator_for
 
 _BATCH = 64     # phrases of the training's length made at a time; does not change any of them
@@ -173,14 +173,36 @@ def sample_packed(
     Returns:
         packed planes [N, K, B, T, ceil(P / 8)] uint8.
     """
-    spec = model.spec
-    shape = (n_samples, spec.n_tracks, model.n_bars, spec.steps_per_bar, -(-spec.n_pitches // 8))
+
+    def make(first: int, n: int) -> Roll:
+        part = None if given is None else given[first : first + n]
+        return sample(model, n, seed, in_training_key=in_training_key, first_sample=first, given=part)
+
+    return packed_parts(make, n_samples, model.spec, model.n_bars, progress)
+
+
+def packed_parts(
+    make: Callable[[int, int], Roll],
+    n_samples: int,
+    spec: RollSpec,
+    n_bars: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Roll:
+    """Phrases that are made a few at a time, as bits.
+
+    Args:
+        make: the number of the first one and how many -> planes [n, K, B, T, P] bool.
+        n_samples: N.
+        spec, n_bars: of the phrases.
+        progress: called with the number of phrases done, and in all.
+    Returns:
+        packed planes [N, K, B, T, ceil(P / 8)] uint8.
+    """
+    shape = (n_samples, spec.n_tracks, n_bars, spec.steps_per_bar, -(-spec.n_pitches // 8))
     packed = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
     for first in range(0, n_samples, _BATCH):
         n = min(_BATCH, n_samples - first)
-        part = None if given is None else given[first : first + n]
-        made = sample(model, n, seed, in_training_key=in_training_key, first_sample=first, given=part)
-        for plane, own in zip(packed, made):
+        for plane, own in zip(packed, make(first, n)):
             plane[first : first + n] = pack(own)
         if progress is not None:
             progress(first + n, n_samples)

@@ -20,7 +20,7 @@ from musegan.data.embedded import open_dataset
 from musegan.errors import UserError
 from musegan.files import atomic_write
 from musegan.models.batch import n_processes
-from musegan.training import gan, melody, processes, vae
+from musegan.training import gan, processes, sequence, vae
 from musegan.training.log import Progress
 from musegan.training.memory import keep_freed_memory
 from musegan.training.run_folder import RunFolder
@@ -81,8 +81,8 @@ def _loop(settings: AnyConfig) -> Callable[..., bool]:
     match settings.family:
         case "gan":
             return gan.train
-        case "melody":
-            return melody.train
+        case "sequence":
+            return sequence.train
         case "vae":
             return vae.train
         case unknown:

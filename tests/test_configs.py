@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from musegan import config, resources
-from musegan.config import KIND_KEYS, Config, DataConfig, MelodyConfig, ModelConfig, TrainConfig
+from musegan.config import KIND_KEYS, Config, DataConfig, SequenceConfig, ModelConfig, TrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import build
-from musegan.training import calibration, gan, melody, vae
+from musegan.training import calibration, gan, sequence, vae
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC
@@ -43,7 +43,7 @@ def step_of(settings, dataset, folder, monkeypatch):
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **few))
     run = RunFolder(folder)
     run.create()
-    assert {"gan": gan, "melody": melody, "vae": vae}[settings.family].train(settings, dataset, run)
+    assert {"gan": gan, "sequence": sequence, "vae": vae}[settings.family].train(settings, dataset, run)
     assert run.best.exists()
 
 
@@ -200,10 +200,12 @@ def test_the_article_s_lstm():
 
 @pytest.mark.parametrize("options, message", [
     (["--model.kind=compact"], "model.kind must be one of lstm, gru, transformer: got compact"),
-    (["--data.encoding=words"], "data.encoding must be one of grid, events: got words"),
+    (["--data.encoding=words"], "data.encoding must be one of grid, events, tracks: got words"),
     (["--data.min_tracks=2"], "did you mean data.track?"),
     (["--model.n_heads=2"], "model.n_heads means nothing to model.kind lstm: leave it out"),
     (["--model.kind=transformer", "--model.embedding=64"], "model.embedding means nothing to model.kind transformer"),
+    (["--model.kind=transformer", "--model.width=102", "--model.n_heads=3", "--model.positions=musical"],
+     "model.positions=musical needs an even model.n_heads: got 3"),
     (["--model.kind=transformer", "--model.width=100"], "model.width must be a multiple of twice model.n_heads=4: got 100"),
     (["--model.dropout=1"], r"model.dropout must lie in \[0, 1\): got 1"),
     (["--data.n_bars=0"], "data.n_bars must be at least 1: got 0"),
@@ -213,8 +215,8 @@ def test_the_article_s_lstm():
 ])
 def test_mistakes_in_a_config_of_melodies(options, message):
     with pytest.raises(UserError, match=message):
-        load("--family=melody", *options)
-    assert load("--family=melody") == MelodyConfig()
+        load("--family=sequence", *options)
+    assert load("--family=sequence") == SequenceConfig()
 
 
 @pytest.mark.parametrize("option, message", [

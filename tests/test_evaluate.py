@@ -9,9 +9,13 @@ import torch
 
 from musegan import cli, evaluate, resources
 from musegan.config import to_yaml
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
+from musegan.evaluation.corpus import Corpus
 from musegan.export import write_midi
 from musegan.models import Facts, Layout, save_model
 from musegan.roll import RollSpec, Track
+from tests.data.songs import midi
 from tests.evaluation.music import scales
 from tests.models.test_compact import pair
 from tests.training.test_gan import TINY, run_in, train
@@ -30,6 +34,16 @@ def run(songs, songs_folder, tmp_path_factory):
     folder.config.write_text(to_yaml(config))
     train(config, songs, folder)
     return folder.path
+
+
+@pytest.fixture(scope="module")
+def singer(songs_folder, tmp_path_factory):
+    """A run of one step of a model of the highest line of the eight songs, in windows of eight bars."""
+    folder = tmp_path_factory.mktemp("evaluate") / "singer"
+    options = ("--family=sequence --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=8 --data.encoding=events "
+               "--model.kind=gru --model.embedding=8 --model.width=16 --train.batch_size=4 --train.steps=1").split()
+    assert cli.main(["train", f"--data.dataset={songs_folder}", *options, "--out", str(folder)]) == 0
+    return folder
 
 
 def call(*arguments):
@@ -100,6 +114,59 @@ def test_a_model_that_accompanies_is_asked_to(songs_folder, songs, tmp_path, cap
     assert found["real"]["changed"] is None and found["generated"]["changed"] > 0.9 and 0 < found["generated"]["change"] < 1
     assert "of the accompaniments change" in capsys.readouterr().out
     assert "phrases that change when the given track is swapped" in (tmp_path / "a" / "evaluation.html").read_text()
+
+
+def test_a_model_of_one_line_against_this_line_of_the_data(singer, songs_folder, songs, tmp_path, capsys):
+    options = "--real", songs_folder, "--generated", singer, "--held-out", 0.3, "--n", 40, "--released"
+    assert call(*options, "--out", tmp_path / "a") == 0
+    screen = capsys.readouterr()
+    assert "the highest line of all pitched tracks" in " ".join(screen.out.split()) and "Pairs of tracks" not in screen.out
+    found = read(tmp_path / "a")
+    assert found["n_bars"] == 4 and [track["name"] for track in found["spec"]["tracks"]] == ["lead"]
+    for name, pieces in (("real", "held-out pieces"), ("train", "the other pieces")):
+        assert found["sides"][name]["source"] == f"{songs_folder}, {pieces}, the highest line of all pitched tracks"
+    assert found["sides"]["generated"] == {"source": str(singer), "n_phrases": 40, "n_pieces": 40}
+    pitched = songs.roll(songs.phrase_starts(4), 4).frame[:, 1:].flatten(1).any(1)
+    assert sum(found["sides"][name]["n_phrases"] for name in ("real", "train")) == int(pitched.sum())
+    (polyphony,) = (row for row in found["comparison"]["statistics"] if row["name"] == "polyphony")
+    assert polyphony["column"] == "lead" and polyphony["real"]["value"] == polyphony["generated"]["value"] == 1
+    assert [row["track"] for row in found["originality"]["melodies"]] == ["lead"] and found["papers_released"] is not None
+    assert call(*options, "--out", tmp_path / "b") == 0
+    for name in ("evaluation.json", "evaluation.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_model_that_knows_the_line_by_heart(singer, songs_folder, songs, tmp_path, monkeypatch):
+    """Lines of the data itself, in the place of those that are drawn: all are found again, as they are."""
+    def recall(model, n_samples, n_bars, seed, progress):
+        return Corpus.of_dataset(songs, n_bars, limit=n_samples, seed=7, line="lead").roll
+
+    monkeypatch.setattr("musegan.sequences.sample_packed", recall)
+    options = "--real", songs_folder, "--generated", singer / "best", "--bars", 2, "--n", 100
+    assert call(*options, "--out", tmp_path / "out") == 0
+    found = read(tmp_path / "out")
+    assert found["n_bars"] == 2
+    assert found["originality"]["copied"] == 1 and found["originality"]["generated"]["median"] == 1
+    assert found["comparison"]["distances"][0]["name"] == "DIST"
+    assert "generated" not in found["comparison"]["distances"][0]["off"]
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--condition", "lead"], "--condition: the model writes one line, to which no track is given"),
+    (["--min-tracks", "2"], "--min-tracks must be at most 1: got 2"),
+    (["--bars", "1000"], "--real: no phrases of 1000 bars in which 1 track sounds"),
+    (["--real", "DRUMS"], "--real: the model writes 'lead', and the data has no pitched track named 'lead'; there are none"),
+    (["--train", "DRUMS"], "--train: the model writes 'lead', and the data has no pitched track"),
+])
+def test_what_a_line_cannot_be_compared_with(singer, songs_folder, tmp_path, capsys, options, message):
+    (tmp_path / "drums.mid").write_bytes(midi([(0, True, [(240 * i, 120, 36 + i % 5) for i in range(64)])]))
+    prepare([tmp_path / "drums.mid"], tmp_path / "drums", Rules(PRESETS["drums"]))
+    options = [str(tmp_path / "drums") if word == "DRUMS" else word for word in options]
+    command = ["--real", str(songs_folder), "--generated", str(singer), "--out", str(tmp_path / "out"), *options]
+    assert cli.run(evaluate.main, command) == 1
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith("musegan: error: ") and message in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_and_data_sets(songs, songs_folder, tmp_path, capsys):

@@ -15,9 +15,9 @@ LAYERS = [
     {"data", "models", "losses", "metrics", "export"},
     {"latents", "decoding"},
     {"sampling", "evaluation"},
-    {"accompaniment", "melodies", "reconstruction"},
+    {"accompaniment", "reconstruction", "sequences"},
     {"training", "pages", "requests"},
-    {"melody_requests"},
+    {"sequence_requests"},
     {"prepare", "train", "generate", "options", "evaluate", "inspect", "info", "cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -65,7 +65,7 @@ def test_commands_of_the_guides_are_understood(guide, tmp_path, monkeypatch):
                 understood = prepare._parser().parse_args(arguments[1:])
                 assert understood.inputs and understood.out, line
             elif arguments[0] == "generate":
-                request = options.melody_request if "--melody-model" in arguments else options.request
+                request = options.sequence_request if "--melody-model" in arguments else options.request
                 assert request(options.parser().parse_args(arguments[1:])), line
             else:
                 assert arguments[0] in cli.COMMANDS, line

@@ -96,7 +96,7 @@ def test_the_tour_runs(tmp_path):
     )    # fmt: skip
     assert done.returncode == 0, done.stderr
     printed, said = done.stdout.split("\0")[:-1], outputs_of("tour.md")
-    first_trained = next(i for i, cell in enumerate(cells) if "melody.train(" in cell)
+    first_trained = next(i for i, cell in enumerate(cells) if "sequence.train(" in cell)
     assert printed[:first_trained] == said[:first_trained]
     assert [bool(text) for text in printed] == [bool(text) for text in said]
     rows, shown = ([line for text in texts for line in text.splitlines() if line.startswith(UNTRAINED)]

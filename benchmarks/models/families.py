@@ -1,9 +1,9 @@
-"""One line of all families of models, beside held-out music: `python -m benchmarks.models.families runs/lstm runs/gan ...`.
+"""All families of models beside held-out music: `python -m benchmarks.models.families runs/lstm runs/gan ...`.
 
-What a model makes is cut down to what all of them make, one line of so many bars: of a pair's or an autoencoder's tracks, the
-one that `--track` names (`lead`: the highest of all pitched ones), as models of melodies learn it. Each line is moved to C
-major or A minor by the key of its own notes, and compared with the same line of the pieces that no run was shown; of these,
-training pieces are the floor.
+What models make is cut down to what all of them make. One line of so many bars: of several tracks the one that `--track` names
+(`lead`: the highest of all pitched ones), as models of melodies learn it. Or, with `--track all`, whole bands. Each phrase is
+moved to C major or A minor by the key of its own notes, and compared with the same music of the pieces that no run was shown;
+of these, training pieces are the floor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.models.kinds import write
-from musegan import config, melodies, sampling
+from musegan import config, sampling, sequences
 from musegan.config import AnyConfig, DataConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.embedded import open_dataset
-from musegan.data.melody import LEAD, melody_track, skyline
+from musegan.data.lines import LEAD, line_spec, lines_of, roll_of_lines
+from musegan.data.sequences import ALL
 from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.statistics import Measured, measure, values_by_name
@@ -35,15 +36,17 @@ from musegan.latents import piece
 from musegan.metrics.copies import longest_copies
 from musegan.metrics.histograms import distance
 from musegan.models import Generator, SequenceModel, load_model
-from musegan.ops import notes, roll_from_notes
 from musegan.roll import Roll, RollSpec
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import split
 
 N_REAL = 2048
-N_TIMED = 64    # lines that are made at a time
+N_TIMED = 64    # phrases that are made at a time
 N_TURNS = 3
-STATISTICS = ("notes", "qualified notes", "scale", "leap within bars", "self-similarity, 1 bar", "groove")
+N_COPIED = 64    # in which copies are looked for
+LINE = ("notes", "qualified notes", "scale", "leap within bars", "self-similarity, 1 bar", "groove")
+BAND = ("notes", "qualified notes", "empty bars", "joint scale", "chord tones", "onset coincidence", "self-similarity, 1 bar",
+        "groove")    # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Contestant:
     def make(self, n: int, n_bars: int, seed: int = 0, first: int = 0) -> Roll:
         """Music [n, K, B, T, P] in the key it was trained in."""
         if isinstance(self.model, SequenceModel):
-            return melodies.sample(self.model, n, n_bars, seed, first_sample=first, in_training_key=True)
+            return sequences.sample(self.model, n, n_bars, seed, first_sample=first, in_training_key=True)
         numbers = range(first, first + n)
         latents = torch.cat([piece(self.model, n_bars, None, seed, number) for number in numbers])
         return sampling.render(self.model, latents, seed, numbers)
@@ -77,25 +80,20 @@ def contestant(path: Path) -> Contestant:
     return Contestant(path.name, config.load(["--config", str(run.config)]), model, seconds)
 
 
-def one_line(roll: Roll, spec: RollSpec, track: str) -> list[np.ndarray]:
-    """The line of each phrase of planes [N, K, B, T, P]: N arrays [notes, 3] of pitch index, start and end step."""
-    chosen = [k for k, each in enumerate(spec.tracks) if each.name == track or track == LEAD and not each.is_drum]
-    if spec.n_tracks == 1:    # of a model of melodies
-        chosen = [0]
-    table = notes(roll.map(lambda plane: plane[:, chosen])).numpy()
-    return [skyline(table[table[:, 0] == i, 2:]) for i in range(len(roll.frame))]
+def cut_down(roll: Roll, spec: RollSpec, track: str) -> Roll:
+    """The line that is asked for of planes [N, K, B, T, P], or all of them, of the phrases in which there is a note."""
+    if track != ALL:
+        roll = roll_of_lines(lines_of(roll, spec, track), roll.frame.shape[2], line_spec(spec, track))
+    return roll.map(lambda plane: plane[roll.frame.flatten(1).any(1)])
 
 
-def as_music(lines: list[np.ndarray], n_bars: int, spec: RollSpec) -> Measured:
-    """What lines are like, each moved to C major or A minor."""
-    rows = [np.column_stack([np.full(len(line), i), np.zeros(len(line), np.int64), line]) for i, line in enumerate(lines)]
-    table = torch.from_numpy(np.concatenate(rows).astype(np.int64))
-    roll = roll_from_notes(table, len(lines), 1, n_bars, spec.steps_per_bar, spec.n_pitches)
+def as_music(roll: Roll, spec: RollSpec) -> Measured:
+    """What phrases are like, each moved to C major or A minor."""
     return measure(Corpus.of_roll(transpose(roll, -key_shifts(roll.frame, spec), spec), spec))
 
 
 def timed(contestants: list[Contestant], n_bars: int) -> dict[str, float]:
-    """Lines a second of each, by the median of turns."""
+    """Phrases a second of each, by the median of turns."""
     def seconds(make: Callable[[], object]) -> float:
         start = time.perf_counter()
         make()
@@ -116,32 +114,34 @@ def rows_of(contestants: list[Contestant], dataset: PackedDataset, track: str, n
         raise UserError(f"all runs must have the same data.validation_share and data.test_share, above 0: got {shares}")
     parts = split(DataConfig(n_bars=n_bars, min_tracks=1, normalize_key=False, validation_share=data.validation_share,
                              test_share=data.test_share), dataset)    # fmt: skip
-    spec = replace(dataset.spec, tracks=(melody_track(dataset, track),))
-    real = {name: [line for line in one_line(part.sample(N_REAL, 0), dataset.spec, track) if len(line)]
-            for name, part in (("training", parts.training), ("test", parts.test))}    # fmt: skip
-    lines = {"training pieces": real["training"]}
+    spec = dataset.spec if track == ALL else line_spec(dataset.spec, track)
+    if track == ALL and (alone := [each.name for each in contestants if each.model.spec.tracks != spec.tracks]):
+        raise UserError(f"--track all: {alone[0]} does not write the tracks {', '.join(each.name for each in spec.tracks)}")
+    training, test = (cut_down(part.sample(N_REAL, 0), dataset.spec, track) for part in (parts.training, parts.test))
+    made = {each.name: cut_down(each.make(n, n_bars), each.model.spec, track) for each in contestants}
+    held_out, known = as_music(test, spec), lines_of(training, spec, LEAD)
+
+    def row(name: str, own: Roll) -> dict:
+        found = as_music(own, spec)
+        values = values_by_name(found)
+        copied = longest_copies(lines_of(own.map(lambda plane: plane[:N_COPIED]), spec, LEAD), known)
+        return {
+            "row": name,
+            "n": len(own.frame),
+            "distance": float(distance(found.counts(), held_out.counts())),
+            **{each: values[f"{each}: {ALL}"] for each in (BAND if track == ALL else LINE)},
+            "copied_notes": float(copied.double().median()) if own is not training else None,
+        }
+
+    rows = [row("pieces kept apart", test), row("training pieces", training)]
+    speed = timed(contestants, n_bars)
     for each in contestants:
-        lines[each.name] = [line for line in one_line(each.make(n, n_bars), each.model.spec, track) if len(line)]
-    held_out, speed = as_music(real["test"], n_bars, spec), timed(contestants, n_bars)
-    rows = [_row("pieces kept apart", held_out, held_out, real["test"], real["training"])]
-    rows += [_row(name, as_music(own, n_bars, spec), held_out, own, real["training"]) for name, own in lines.items()]
-    for row, each in zip(rows[2:], contestants):
-        row |= {"family": each.settings.family, "kind": each.model.kind, "training_s": each.seconds,
+        own = row(each.name, made[each.name])
+        own |= {"family": each.settings.family, "kind": each.model.kind, "training_s": each.seconds,
                 "parameters": sum(weight.numel() for weight in each.model.parameters()),
-                "lines_per_s": speed[each.name], "silent": 1 - len(lines[each.name]) / n}    # fmt: skip
+                "per_s": speed[each.name], "silent": 1 - own["n"] / n}    # fmt: skip
+        rows.append(own)
     return rows
-
-
-def _row(name: str, own: Measured, held_out: Measured, lines: list[np.ndarray], training: list[np.ndarray]) -> dict:
-    values = values_by_name(own)
-    (track,) = own.columns["notes"][:1]
-    return {
-        "row": name,
-        "n": len(lines),
-        "distance": float(distance(own.counts(), held_out.counts())),
-        **{statistic: values[f"{statistic}: {track}"] for statistic in STATISTICS},
-        "copied_notes": float(longest_copies(lines[:64], training).double().median()) if lines is not training else None,
-    }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -149,19 +149,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models.families", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", required=True, help="packed data set that all runs learned from, or an embedded one's name")
-    parser.add_argument("--track", default=LEAD, help="of the line (default: lead, the highest of all pitched tracks)")
+    parser.add_argument("--track", default=LEAD, help="of the line (default: lead, the highest of all pitched tracks), or all for whole bands")
     parser.add_argument("--bars", type=int, default=4)
-    parser.add_argument("--n", type=int, default=512, help="lines of each run (default: 512)")
+    parser.add_argument("--n", type=int, default=512, help="phrases of each run (default: 512)")
     parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/families.jsonl")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     dataset = open_dataset(arguments.data, Path("datasets") / arguments.data, "--data", print)
     rows = rows_of([contestant(path) for path in arguments.runs], dataset, arguments.track, arguments.bars, arguments.n)
-    table = Table("", "DIST", *STATISTICS, "notes copied", "parameters", "training s", "lines/s", title=arguments.track)
+    shown = BAND if arguments.track == ALL else LINE
+    table = Table("", "DIST", *shown, "notes copied", "parameters", "training s", "phrases/s", title=arguments.track)
     for row in rows:
-        cells = [f"{row[name]:.2f}" for name in STATISTICS]
+        cells = [f"{row[name]:.2f}" for name in shown]
         copied = "-" if row["copied_notes"] is None else f"{row['copied_notes']:.0f}"
-        cost = [f"{row['parameters']:,}", f"{row['training_s']:.0f}", f"{row['lines_per_s']:.1f}"] if "kind" in row else []
+        cost = [f"{row['parameters']:,}", f"{row['training_s']:.0f}", f"{row['per_s']:.1f}"] if "kind" in row else []
         table.add_row(row["row"], f"{row['distance']:.3f}", *cells, copied, *cost)
     Console(width=170).print(table)
     if arguments.out is not None:

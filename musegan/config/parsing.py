@@ -12,14 +12,14 @@ import yaml
 
 from musegan import resources
 from musegan.config.gan import Config
-from musegan.config.melody import MelodyConfig
+from musegan.config.sequence import SequenceConfig
 from musegan.config.vae import VaeConfig
 from musegan.errors import UserError, one_line
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-AnyConfig = Config | MelodyConfig | VaeConfig
-FAMILIES: dict[str, type[AnyConfig]] = {each.family: each for each in (Config, MelodyConfig, VaeConfig)}
+AnyConfig = Config | SequenceConfig | VaeConfig
+FAMILIES: dict[str, type[AnyConfig]] = {each.family: each for each in (Config, SequenceConfig, VaeConfig)}
 """The config of each family of models, by its name."""
 DEFAULT_FAMILY = Config.family
 

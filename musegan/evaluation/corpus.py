@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from musegan.data.dataset import PackedDataset
+from musegan.data.lines import line_spec, lines_of, roll_of_lines
 from musegan.ops import pack, unpack
 from musegan.roll import Roll, RollSpec, check_roll
 from musegan.seeding import generator_for
@@ -39,6 +40,7 @@ class Corpus:
         min_tracks: int = 1,
         limit: int | None = None,
         seed: int = 0,
+        line: str | None = None,
     ) -> Corpus:
         """The phrases of a data set, each starting at any bar of a piece.
 
@@ -48,7 +50,11 @@ class Corpus:
             min_tracks: phrases in which fewer tracks sound are left out; at most K.
             limit: so many at most, chosen at random.
             seed: of the order and the choice.
+            line: take one line instead of all tracks; see `musegan.data.lines.line_spec`.
+        Raises:
+            UserError: there is no such line.
         """
+        spec = dataset.spec if line is None else line_spec(dataset.spec, line)
         starts = dataset.phrase_starts(n_bars)
         piece = dataset.piece_of(starts)
         if pieces is not None:
@@ -57,12 +63,14 @@ class Corpus:
         order = torch.randperm(len(starts), generator=generator_for(seed, "corpus"))
         most = len(order) if limit is None else min(limit, len(order))
         # In one piece from the start: joined parts leave holes in memory
-        shape = (most, dataset.spec.n_tracks, n_bars, dataset.spec.steps_per_bar, -(-dataset.spec.n_pitches // 8))
+        shape = (most, spec.n_tracks, n_bars, spec.steps_per_bar, -(-spec.n_pitches // 8))
         planes = Roll(*(torch.empty(shape, dtype=torch.uint8) for _ in Roll._fields))
         kept = torch.empty(most, dtype=torch.int64)
         n = 0
         for rows in order.split(CHUNK):
             roll = Roll(*(_read(dataset, plane, starts[rows], n_bars) for plane in Roll._fields))
+            if line is not None:
+                roll = roll_of_lines(lines_of(roll, dataset.spec, line), n_bars, spec, packed=True)
             enough = torch.nonzero(roll.frame.flatten(2).any(2).sum(1) >= min_tracks).squeeze(1)[: most - n]
             for plane, read in zip(planes, roll):
                 plane[n : n + len(enough)] = read[enough]
@@ -70,7 +78,7 @@ class Corpus:
             n += len(enough)
             if n == most:
                 break    # of a large data set, the rest need not be read
-        return cls(planes.map(lambda plane: plane[:n]), kept[:n], dataset.spec)
+        return cls(planes.map(lambda plane: plane[:n]), kept[:n], spec)
 
     @classmethod
     def of_roll(cls, roll: Roll, spec: RollSpec, piece: Tensor | None = None) -> Corpus:

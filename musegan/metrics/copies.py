@@ -15,11 +15,13 @@ from torch import Tensor
 _NO_STEP = np.iinfo(np.int64).max    # before a line's first note: no run goes on over it
 
 
-def longest_copies(queries: Sequence[np.ndarray], corpus: Sequence[np.ndarray]) -> Tensor:
+def longest_copies(queries: Sequence[np.ndarray], corpus: Sequence[np.ndarray], moving: bool = False) -> Tensor:
     """The longest run of notes that each of n lines has in common with one of a corpus.
 
     Args:
         queries, corpus: lines [notes, 3] of pitch, start and end step, in order.
+        moving: count only notes of a run whose pitch is another than that of the note before: a note that is struck on and
+            on is in many a piece, and nobody's.
     Returns:
         [n] int64 notes; 0 for a line without notes, and where the corpus has none.
     """
@@ -27,11 +29,13 @@ def longest_copies(queries: Sequence[np.ndarray], corpus: Sequence[np.ndarray]) 
     lengths, steps = (np.concatenate(each) for each in zip(*wanted)) if wanted else (np.zeros(0), np.zeros((0, 2)))
     found = []
     for query in queries:
-        longest, runs = 0, np.zeros(len(lengths), np.int64)    # of notes that end at each note of the corpus
+        longest, runs = 0, np.zeros((len(lengths), 2), np.int64)    # notes, and moves, up to each note of the corpus
         for length, step in zip(*_facts(query)):
-            before = np.concatenate([[0], runs[:-1]])
-            runs = (lengths == length) * (1 + before * (steps == step).all(1))
-            longest = max(longest, int(runs.max(initial=0)))
+            before = np.concatenate([np.zeros((1, 2), np.int64), runs[:-1]])
+            goes_on = (before[:, 0] > 0) & (steps == step).all(1)
+            runs = np.where(goes_on[:, None], before, 0) + np.stack([np.ones_like(goes_on), goes_on & (step[0] != 0)], 1)
+            runs *= (lengths == length)[:, None]
+            longest = max(longest, int(runs[:, int(moving)].max(initial=0)))
         found.append(longest)
     return torch.tensor(found, dtype=torch.int64)
 

@@ -1,5 +1,5 @@
-"""Networks: `build` makes a generator/discriminator pair, `build_sequence` a model of melodies, `build_vae` a decoder and its
-encoder; `load_*` read folders."""
+"""Networks: `build` makes a generator/discriminator pair, `build_sequence` one that writes token by token, `build_vae` a
+decoder and its encoder; `load_*` read folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from musegan.config import MelodyModelConfig, ModelConfig, VaeModelConfig
+from musegan.config import ModelConfig, SequenceModelConfig, VaeModelConfig
 from musegan.models.bmusegan import BMuseganDiscriminator, BMuseganGenerator
 from musegan.models.compact import CompactDiscriminator, CompactGenerator
 from musegan.models.folder import load_encoder, load_generator, load_model, save_model
@@ -19,7 +19,7 @@ from musegan.models.sequence import GruModel, LstmModel, RecurrentModel, Sequenc
 from musegan.models.transformer import TransformerModel
 from musegan.models.vae import PhraseEncoder
 from musegan.roll import RollSpec
-from musegan.tokens import Vocabulary
+from musegan.tokens import Encoding
 
 __all__ = [
     "BMuseganDiscriminator", "BMuseganGenerator", "CompactDiscriminator", "CompactGenerator", "Facts", "Generator",
@@ -99,14 +99,14 @@ def _pair(
 
 
 def build_sequence(
-    config: MelodyModelConfig, vocabulary: Vocabulary, spec: RollSpec, n_bars: int, facts: Facts = Facts()
+    config: SequenceModelConfig, encoding: Encoding, spec: RollSpec, n_bars: int, facts: Facts = Facts()
 ) -> SequenceModel:
-    """A fresh model of melodies.
+    """A fresh model that writes token by token.
 
     Args:
         config: says which and how large.
-        vocabulary: of the tokens.
-        spec: of one track's rolls.
+        encoding: how music is tokens.
+        spec: of the rolls: of one track where it writes melodies.
         n_bars: of a window of training.
         facts: of the training data, kept with the model.
     """
@@ -114,12 +114,12 @@ def build_sequence(
              "dropout": config.dropout}    # fmt: skip
     match config.kind:
         case "lstm":
-            return LstmModel(vocabulary, spec, n_bars, facts, embedding=config.embedding, **sizes)
+            return LstmModel(encoding, spec, n_bars, facts, embedding=config.embedding, **sizes)
         case "gru":
-            return GruModel(vocabulary, spec, n_bars, facts, embedding=config.embedding, **sizes)
+            return GruModel(encoding, spec, n_bars, facts, embedding=config.embedding, **sizes)
         case "transformer":
             return TransformerModel(
-                vocabulary, spec, n_bars, facts, n_heads=config.n_heads, positions=config.positions, **sizes
+                encoding, spec, n_bars, facts, n_heads=config.n_heads, positions=config.positions, **sizes
             )
         case unknown:
             raise ValueError(f"unknown kind of model: {unknown!r}")

@@ -1,4 +1,4 @@
-"""How well a model foretells melodies: nats a token, a step and a note, and a melody of its own to look at."""
+"""How well a model foretells music: nats a token, a step and a note, and music of its own to look at."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musegan.data.melody import IGNORED, Melodies
+from musegan.data.sequences import IGNORED, Windows
 from musegan.export import write_midi, write_png
-from musegan.melodies import Choice, sample
+from musegan.sequences import Choice, sample
 from musegan.models import SequenceModel
 from musegan.seeding import derived_seed
 from musegan.training.run_folder import RunFolder
 
-_BATCH = 64    # windows looked at together
+_BATCH = 32    # windows looked at together
 _SHOWN = Choice(top_p=0.95)
 
 
 class Likelihood(NamedTuple):
-    """What melodies cost, in nats; those a step and a note can be compared between encodings."""
+    """What music costs, in nats; those a step and a note can be compared between encodings."""
 
     per_token: float
     per_step: float
@@ -40,27 +40,27 @@ def loss_of(model: SequenceModel, given: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(model(given).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
-def summed(nats: float, n_tokens: int, n_right: int, melodies: Melodies) -> Likelihood:
-    """Of all tokens of melodies that cost so much in all."""
-    return Likelihood(nats / n_tokens, nats / melodies.n_steps, nats / melodies.n_notes, n_right / n_tokens)
+def summed(nats: float, n_tokens: int, n_right: int, windows: Windows) -> Likelihood:
+    """Of all tokens of windows that cost so much in all."""
+    return Likelihood(nats / n_tokens, nats / windows.n_steps, nats / windows.n_notes, n_right / n_tokens)
 
 
 @torch.no_grad()
-def likelihood(model: SequenceModel, melodies: Melodies) -> Likelihood:
+def likelihood(model: SequenceModel, windows: Windows) -> Likelihood:
     """Of all windows, by a model in evaluation mode."""
     device = next(model.parameters()).device
     nats, n_tokens, n_right = 0.0, 0, 0
-    for index in torch.arange(len(melodies)).split(_BATCH):
-        given, targets = (each.to(device) for each in melodies.rows(index))
+    for index in torch.arange(len(windows)).split(_BATCH):
+        given, targets = (each.to(device) for each in windows.rows(index))
         logits, counts = model(given), targets != IGNORED
         nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum").item()
         n_tokens += int(counts.sum())
         n_right += int(((logits.argmax(2) == targets) & counts).sum())
-    return summed(nats, n_tokens, n_right, melodies)
+    return summed(nats, n_tokens, n_right, windows)
 
 
 def show(model: SequenceModel, run: RunFolder, step: int, seed: int) -> None:
-    """Writes a melody, always of the same random numbers, as a picture and as MIDI."""
+    """Writes what it makes, always of the same random numbers, as a picture and as MIDI."""
     (roll,) = sample(model, 1, model.n_bars, derived_seed(seed, "samples"), _SHOWN).phrases()
     name = run.samples / f"step-{step:06d}"
     write_png(name.with_suffix(".png"), [roll], model.spec)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
-from musegan.config import DataConfig, MelodyDataConfig
+from musegan.config import DataConfig, SequenceDataConfig
 from musegan.data.dataset import PackedDataset, split_pieces
-from musegan.data.melody import Line, Melodies, read_lines
+from musegan.data.sequences import Passage, Windows, read_passages, tracks_of
 from musegan.data.phrases import Phrases
 from musegan.errors import UserError
-from musegan.tokens import Vocabulary
+from musegan.tokens import vocabulary_of
 
 _TRAINING = "train on"
 
@@ -49,35 +50,35 @@ def split(data: DataConfig, dataset: PackedDataset) -> Splits:
     return Splits(*found)
 
 
-class MelodySplits(NamedTuple):
-    """Melodies of different pieces, divided as phrases are."""
+class SequenceSplits(NamedTuple):
+    """Windows of different pieces, divided as phrases are."""
 
-    training: Melodies
-    validation: Melodies
-    test: Melodies | None
+    training: Windows
+    validation: Windows
+    test: Windows | None
     """None without `data.test_share`."""
-    lines: list[list[Line]]
+    passages: list[list[Passage]]
     """Of each of the three."""
 
 
-def split_melodies(data: MelodyDataConfig, dataset: PackedDataset) -> MelodySplits:
-    """Divides the melodies of a data set by piece; of held-out ones each bar is in one window.
+def split_sequences(data: SequenceDataConfig, dataset: PackedDataset) -> SequenceSplits:
+    """Divides the music of a data set by piece; of held-out ones each bar is in one window.
 
     Raises:
         UserError: there are too few pieces, a part has no notes, or there is no such track.
     """
-    vocabulary = Vocabulary(data.encoding, dataset.spec.n_pitches, dataset.spec.steps_per_bar)
-    lines, found = [], []
+    spec = replace(dataset.spec, tracks=tracks_of(dataset, data.track, data.encoding))
+    vocabulary, passages, found = vocabulary_of(data.encoding, spec), [], []
     for name, indices in _pieces(data, dataset).items():
-        lines.append(read_lines(dataset, indices, data.track, data.normalize_key))
-        if indices and not lines[-1]:
-            raise UserError(f"no melodies to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
+        passages.append(read_passages(dataset, indices, data.track, data.normalize_key, data.encoding))
+        if indices and not passages[-1]:
+            raise UserError(f"no music to {name}: none of the {len(indices)} pieces for it has a note in {data.track}; "
                             f"there are {len(dataset.pieces)} pieces in all")
-        found.append(Melodies(lines[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
-    return MelodySplits(*found, lines)
+        found.append(Windows(passages[-1], vocabulary, data.n_bars, every_bar=name == _TRAINING) if indices else None)
+    return SequenceSplits(*found, passages)
 
 
-def _pieces(data: DataConfig | MelodyDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:
+def _pieces(data: DataConfig | SequenceDataConfig, dataset: PackedDataset) -> dict[str, list[int]]:
     """Indices of the pieces for each purpose; none where that has no share."""
     parts = {_TRAINING: 1.0, "hold out": data.validation_share, "test on": data.test_share}
     wanted = sum(share > 0 for share in parts.values())

@@ -5,9 +5,14 @@ import torch
 
 from musegan.data.dataset import PackedDataset
 from musegan.data.packed import ShardWriter, read_pieces
+from musegan.data.preparation import Rules, prepare
+from musegan.data.tracks import PRESETS
+from musegan.errors import UserError
 from musegan.evaluation import corpus as corpora
 from musegan.evaluation.corpus import CHUNK, Corpus
+from musegan.ops import notes
 from musegan.roll import Roll, RollSpec
+from tests.data.songs import midi
 from tests.evaluation.music import BAND
 from tests.models.test_layout import random_roll
 
@@ -44,6 +49,41 @@ def test_quiet_phrases_can_be_left_out(songs):
     corpus = Corpus.of_dataset(songs, 4, min_tracks=5)
     every = songs.roll(songs.phrase_starts(4), 4)
     assert len(corpus) == int((every.frame.flatten(2).any(2).sum(1) >= 5).sum()) < len(every.frame)
+
+
+@pytest.fixture(scope="module")
+def chords(tmp_path_factory):
+    """Two pieces, the second a tone higher: a chord over a bass of two bars, a tune above it in the second bar, then drums."""
+    folder = tmp_path_factory.mktemp("chords")
+    for up in (0, 2):
+        drums = [(480 * beat, 120, 36) for beat in range(12)]
+        piano = [(0, 960, pitch + up) for pitch in (60, 64, 67)] + [(0, 3840, 48 + up)]
+        strings = [(2160, 480, 72 + up), (2640, 1200, 74 + up)]
+        (folder / f"{up}.mid").write_bytes(midi([(0, True, drums), (0, False, piano), (48, False, strings)]))
+    prepare([folder / "0.mid", folder / "2.mid"], folder / "dataset", Rules(PRESETS["lpd5"], min_tracks=1, duplicates="exact"))
+    return PackedDataset.open(folder / "dataset")
+
+
+@pytest.mark.parametrize("line, n_bars, lines", [
+    ("lead", 1, [[(67, 0, 8)], [(48, 0, 2), (72, 2, 6), (74, 6, 16)]]),    # of each phrase by itself; no third one: it is silent
+    ("lead", 3, [[(67, 0, 8), (72, 18, 22), (74, 22, 32)]]),
+    ("piano", 2, [[(67, 0, 8)], [(48, 0, 16)]]),
+    ("strings", 1, [[(72, 2, 6), (74, 6, 16)]]),
+])
+def test_one_line_by_hand(chords, line, n_bars, lines):
+    corpus = Corpus.of_dataset(chords, n_bars, line=line)
+    assert [track.name for track in corpus.spec.tracks] == [line]
+    found = {0: [], 1: []}
+    for piece, phrase in zip(corpus.piece.tolist(), corpus.unpacked().phrases()):
+        table = notes(phrase.map(lambda plane: plane[None])) + torch.tensor([0, 0, corpus.spec.lowest_pitch - 2 * piece, 0, 0])
+        found[piece].append([tuple(note) for note in table[:, 2:].tolist()])
+    assert sorted(found[0]) == sorted(found[1]) == sorted(lines)
+    assert len(Corpus.of_dataset(chords, n_bars, line=line, limit=1)) == 1
+
+
+def test_a_line_that_there_is_not(chords):
+    with pytest.raises(UserError, match="no pitched track named 'flute'; there are lead, piano"):
+        Corpus.of_dataset(chords, 1, line="flute")
 
 
 def test_shards_are_read_through(songs_folder, tmp_path):

@@ -17,13 +17,17 @@ def same(a, b):
                for (pitch, (_, start, end)), other in zip(zip(moved[0], a), b))
 
 
-def by_search(a, b):
+def moves(notes):
+    return sum(one != other for one, other in zip(notes[:, 0].tolist(), notes[1:, 0].tolist()))
+
+
+def by_search(a, b, count=len):
     longest = 0
     for i in range(len(a)):
         for j in range(len(b)):
             for n in range(1, min(len(a) - i, len(b) - j) + 1):
                 if same(a[i : i + n].tolist(), b[j : j + n].tolist()):
-                    longest = max(longest, n)
+                    longest = max(longest, count(a[i : i + n]))
     return longest
 
 
@@ -40,6 +44,8 @@ def lines(draw):
 def test_as_long_as_a_search_finds(queries, corpus):
     wanted = [max((by_search(query, other) for other in corpus), default=0) for query in queries]
     assert longest_copies(queries, corpus).tolist() == wanted
+    wanted = [max((by_search(query, other, moves) for other in corpus), default=0) for query in queries]
+    assert longest_copies(queries, corpus, moving=True).tolist() == wanted
 
 
 def test_by_hand():
@@ -51,3 +57,11 @@ def test_by_hand():
     assert [longest_copies([tune], [each]).item() for each in (other_rest, other_length)] == [3, 2]
     assert longest_copies([tune], [tune[:2], tune[2:]]).item() == 2    # no run goes on from one melody into the next
     assert longest_copies([line(), tune], []).tolist() == [0, 0]
+
+
+def test_a_note_struck_on_and_on_is_nobody_s():
+    """Twenty notes on one pitch and two others, beside the same twenty: copied, but nothing moves; a tune moves."""
+    struck = line(*[(60, t, t + 1) for t in range(20)], (62, 20, 21), (64, 21, 22))
+    assert longest_copies([struck], [struck[:20]]).tolist() == [20]
+    assert longest_copies([struck], [struck[:20]], moving=True).tolist() == [0]
+    assert longest_copies([struck], [struck], moving=True).tolist() == [2]

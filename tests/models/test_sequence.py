@@ -1,4 +1,4 @@
-"""Models of melodies: the article's LSTM, causality, state and cache, model folders."""
+"""Models that write token by token: the article's LSTM, causality, state and cache, model folders."""
 
 import dataclasses
 import json
@@ -6,27 +6,29 @@ import json
 import pytest
 import torch
 
-from musegan.config import MELODY_KIND_KEYS, MelodyModelConfig
+from musegan.config import SEQUENCE_KIND_KEYS, SequenceModelConfig
 from musegan.errors import UserError
 from musegan.models import build_sequence, load_generator, load_model, save_model
 from musegan.models.generator import Facts
-from musegan.models.transformer import rotated, rotation
+from musegan.models.transformer import bar_rates, rates, rotated, rotation
 from musegan.roll import RollSpec, Track
-from musegan.tokens import Vocabulary
 
 SPEC = RollSpec((Track("lead", 73),), n_pitches=20)
+BAND = RollSpec((Track("drums", is_drum=True), Track("piano"), Track("bass", 33)), n_pitches=20)
 SMALL = {"width": 16, "n_layers": 2}
 CONFIGS = {
-    "lstm": MelodyModelConfig("lstm", embedding=8, **SMALL),
-    "gru": MelodyModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
-    "rotary": MelodyModelConfig("transformer", n_heads=2, **SMALL),
-    "sinusoidal": MelodyModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
+    "lstm": SequenceModelConfig("lstm", embedding=8, **SMALL),
+    "gru": SequenceModelConfig("gru", embedding=8, position_in_bar=True, **SMALL),
+    "rotary": SequenceModelConfig("transformer", n_heads=2, **SMALL),
+    "musical": SequenceModelConfig("transformer", n_heads=4, positions="musical", **SMALL),
+    "sinusoidal": SequenceModelConfig("transformer", n_heads=2, positions="sinusoidal", position_in_bar=True, **SMALL),
 }
 
 
 def model_of(name, encoding="grid", seed=0):
     torch.manual_seed(seed)
-    return build_sequence(CONFIGS[name], Vocabulary(encoding, 20, 16), SPEC, 2, Facts(tempo_bpm=90.0)).eval()
+    spec = BAND if encoding == "tracks" else SPEC
+    return build_sequence(CONFIGS[name], encoding, spec, 2, Facts(tempo_bpm=90.0)).eval()
 
 
 def some_tokens(model, n=3, length=40):
@@ -34,9 +36,8 @@ def some_tokens(model, n=3, length=40):
 
 
 def test_the_lstm_has_the_article_s_parameters():
-    vocabulary = Vocabulary("grid", 84, 16)
-    model = build_sequence(MelodyModelConfig(), vocabulary, RollSpec((Track("lead"),)), 16)
-    v, e, u = vocabulary.size, 128, 256
+    model = build_sequence(SequenceModelConfig(), "grid", RollSpec((Track("lead"),)), 16)
+    v, e, u = model.vocabulary.size, 128, 256
     article = v * e + 4 * u * (e + u + 1) + 4 * u * (u + u + 1) + (u + 1) * 256 + (256 + 1) * v    # Keras counts one bias
     assert sum(parameter.numel() for parameter in model.parameters()) == article + 2 * 4 * u
 
@@ -51,7 +52,7 @@ def test_future_tokens_change_nothing(name):
     assert not torch.allclose(before[:, 25:], after[:, 25:])
 
 
-@pytest.mark.parametrize("encoding", ["grid", "events"])
+@pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_step_by_step_equals_one_pass(name, encoding):
     model = model_of(name, encoding)
@@ -85,43 +86,70 @@ def test_rotary_products_depend_on_distance_alone():
 
     def product(i, j):
         places = torch.tensor([i, j], dtype=torch.float64)
-        a, b = (rotated(each, tuple(part[place] for part in rotation(places, 8))) for place, each in ((0, q), (1, k)))
+        a, b = (rotated(each, tuple(part[place] for part in rotation(places, rates(8)))) for place, each in ((0, q), (1, k)))
         return float((a * b).sum())
 
     assert product(3, 1) == pytest.approx(product(103, 101)) != pytest.approx(product(3, 2))
 
 
-@pytest.mark.parametrize("kind", MELODY_KIND_KEYS)
+def test_half_of_the_heads_hear_musical_time(monkeypatch):
+    """Queries and keys of the first heads are turned by the number of a token, of the others by its step of the music."""
+    model, turns = model_of("musical", "tracks"), []
+    monkeypatch.setattr("musegan.models.transformer.rotated", lambda h, turn: turns.append(turn) or h)
+    wait = model.vocabulary.size - 16 + 3    # four steps on
+    tokens = torch.tensor([[0, 2, 3, wait, 2, wait, wait]])
+    model(tokens)
+    numbers, steps = torch.arange(7.0), torch.tensor([0.0, 0, 0, 4, 4, 8, 12])
+    for part, by_number, by_step in zip(turns[0], rotation(numbers, rates(4)), rotation(steps, bar_rates(4, 16))):
+        assert part.shape == (1, 4, 7, 2)
+        torch.testing.assert_close(part[0], torch.stack([by_number, by_number, by_step, by_step]))
+
+
+@pytest.mark.parametrize("steps_per_bar", [12, 16, 48])
+def test_the_same_place_a_bar_ago_is_nearest(steps_per_bar):
+    """Of all steps from a bar and a half to a quarter of a bar ago, a head whose queries and keys are the same everywhere sees
+    the one a bar ago best, by the waves that come back in a bar."""
+    rate = bar_rates(32, steps_per_bar)
+    assert len(rate) == 16 and rate[8] == rate[0] / 2
+    ago = torch.arange(steps_per_bar // 4, steps_per_bar * 3 // 2)
+    sin, cos = rotation(torch.cat([torch.zeros(1), -ago]).double(), rate[:8])
+    seen = (cos[1:] * cos[0] + sin[1:] * sin[0]).sum(1)
+    assert ago[seen.argmax()] == steps_per_bar
+
+
+@pytest.mark.parametrize("kind", SEQUENCE_KIND_KEYS)
 def test_a_kind_reads_the_keys_it_is_said_to_read(kind):
     read = set()
 
-    class Recorded(MelodyModelConfig):
+    class Recorded(SequenceModelConfig):
         def __getattribute__(self, name):
             read.add(name)
             return super().__getattribute__(name)
 
     settings = Recorded(kind=kind, width=16)
     read.clear()
-    build_sequence(settings, Vocabulary("grid", 20, 16), SPEC, 2)
-    assert read == {"kind", *MELODY_KIND_KEYS[kind]}
+    build_sequence(settings, "grid", SPEC, 2)
+    assert read == {"kind", *SEQUENCE_KIND_KEYS[kind]}
 
 
+@pytest.mark.parametrize("encoding", ["events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_model_folders(name, tmp_path):
-    model = model_of(name, "events")
+def test_model_folders(name, encoding, tmp_path):
+    model = model_of(name, encoding)
     save_model(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["kind"] == CONFIGS[name].kind
     loaded = load_model(tmp_path)
-    assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (SPEC, model.vocabulary, model.facts, 2)
+    assert (loaded.spec, loaded.vocabulary, loaded.facts, loaded.n_bars) == (model.spec, model.vocabulary, model.facts, 2)
+    assert loaded.monophonic == (encoding == "events")
     assert torch.equal(loaded(some_tokens(model)), model(some_tokens(model)))
-    with pytest.raises(UserError, match=f"holds a model of the family melody .{CONFIGS[name].kind}.: this takes one of .* gan"):
+    with pytest.raises(UserError, match=f"a model of the family sequence .{CONFIGS[name].kind}.: this takes one of .* gan"):
         load_generator(tmp_path)
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"vocabulary": {"encoding": "grid", "n_pitches": 21, "steps_per_bar": 16}}, "spec must be of one pitched track"),
+    ({"encoding": "words"}, "encoding must be grid or events: got 'words'"),
     ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
-    ({"positions": "none"}, "positions must be rotary or sinusoidal"),
+    ({"positions": "none"}, "positions must be rotary, musical or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
     ({"n_bars": 0}, "n_bars must be a whole number above 0"),
     ({"n_bars": 2000}, "n_bars must be at most 1024: got 2000"),
@@ -137,7 +165,7 @@ def test_damaged_folders_are_told_in_one_line(change, message, tmp_path):
 
 
 def test_dropout_is_for_training_alone():
-    model = build_sequence(dataclasses.replace(CONFIGS["rotary"], dropout=0.5), Vocabulary("grid", 20, 16), SPEC, 2)
+    model = build_sequence(dataclasses.replace(CONFIGS["rotary"], dropout=0.5), "grid", SPEC, 2)
     tokens = some_tokens(model)
     assert torch.equal(model.eval()(tokens), model(tokens))
     assert not torch.equal(model.train()(tokens), model(tokens))

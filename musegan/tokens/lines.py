@@ -1,7 +1,7 @@
 """Melodies as tokens: a line of notes, one at a time, to whole numbers and back, in two encodings.
 
-A *line* is a table of notes [n, 3] int64, pitch index (0 is the spec's lowest pitch), start and end step, half-open, in
-order and without overlap. Both encodings begin with the same tokens, begin, end, rest and one for each pitch, and have
+A *line* is a table of notes in order and without overlap. Both encodings begin with the same tokens, begin, end, rest and
+one for each pitch, and have
 
 | encoding | a token is | further tokens |
 |---|---|---|
@@ -21,33 +21,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musegan.roll import MAX_STEPS_PER_BAR, N_MIDI_PITCHES
+from musegan.tokens.vocabulary import BEGIN, END, Vocabulary
 
-Encoding = Literal["grid", "events"]
-BEGIN, END, REST, FIRST_PITCH = 0, 1, 2, 3
+REST, FIRST_PITCH = 2, 3
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """The tokens of an encoding, for any melody within the pitches of a roll."""
+class LineVocabulary(Vocabulary):
+    """The tokens of melodies."""
 
-    encoding: Encoding
-    n_pitches: int
-    """P of the roll, whatever pitches the data uses: so that it may be transposed."""
-    steps_per_bar: int
-    """T of the roll."""
+    encoding: Literal["grid", "events"]
 
     def __post_init__(self):
+        super().__post_init__()
         if self.encoding not in ("grid", "events"):
             raise ValueError(f"encoding must be grid or events: got {self.encoding!r}")
-        for name, most in (("n_pitches", N_MIDI_PITCHES), ("steps_per_bar", MAX_STEPS_PER_BAR)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-                raise ValueError(f"{name} must be a whole number, 1 to {most}: got {value!r}")
 
     @property
     def size(self) -> int:
-        """V, the number of tokens."""
         return self._after_pitches + (1 if self.encoding == "grid" else self.steps_per_bar)
 
     @property
@@ -57,8 +48,7 @@ class Vocabulary:
 
     @cached_property
     def lasting(self) -> Tensor:
-        """[V] int64, by how many steps each token moves on."""
-        lasting = torch.zeros(self.size, dtype=torch.int64, device="cpu")    # whatever device a model is built on
+        lasting = torch.zeros(self.size, dtype=torch.int64, device="cpu")
         if self.encoding == "grid":
             lasting[REST:] = 1
         else:
@@ -66,8 +56,12 @@ class Vocabulary:
         return lasting
 
     @cached_property
+    def voice(self) -> Tensor:
+        token = torch.arange(self.size, device="cpu")
+        return torch.where((token >= FIRST_PITCH) & (token < self._after_pitches), token - FIRST_PITCH, -1)
+
+    @cached_property
     def follows(self) -> Tensor:
-        """[V, V] bool, whether the token of a column may come after that of a row."""
         follows = torch.zeros(self.size, self.size, dtype=torch.bool, device="cpu")
         after = self._after_pitches
         if self.encoding == "grid":
@@ -81,16 +75,15 @@ class Vocabulary:
         follows[END] = False
         return follows
 
-    def encode(self, line: np.ndarray, n_steps: int) -> np.ndarray:
-        """The tokens of a line [n, 3] that lasts so many steps, without begin and end: [L] int64."""
+    def encode(self, notes: np.ndarray, n_steps: int) -> np.ndarray:
         tokens = np.full(n_steps, REST)
         if self.encoding == "grid":
-            for pitch, start, end in line.tolist():
+            for pitch, start, end in notes.tolist():
                 tokens[start] = FIRST_PITCH + pitch
                 tokens[start + 1 : end] = self._after_pitches
             return tokens
         events, now = [], 0
-        for pitch, start, end in line.tolist():
+        for pitch, start, end in notes.tolist():
             events += self._event(REST, start - now) + self._event(FIRST_PITCH + pitch, end - start)
             now = end
         return np.array(events + self._event(REST, n_steps - now), dtype=np.int64)
@@ -102,22 +95,7 @@ class Vocabulary:
         return [token, *[self.size - 1] * n_bars, *[self._after_pitches + rest - 1] * (rest > 0)]
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """The line of tokens [L], with or without begin and end.
-
-        Returns:
-            [n, 3] int64; it lasts `lasting[tokens].sum()` steps.
-        Raises:
-            ValueError: a token is none, or may not come where it is.
-        """
-        tokens = torch.as_tensor(np.asarray(tokens, dtype=np.int64))
-        if len(tokens) and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.size:
-            raise ValueError(f"tokens must be 0 to {self.size - 1}: got {int(tokens.min())} to {int(tokens.max())}")
-        tokens = tokens[1:] if len(tokens) and tokens[0] == BEGIN else tokens
-        before = torch.cat([torch.tensor([BEGIN]), tokens[:-1]])
-        wrong = torch.nonzero(~self.follows[before[: len(tokens)], tokens])
-        if len(wrong):
-            place = int(wrong[0])
-            raise ValueError(f"token {int(tokens[place])} may not come after {int(before[place])}, at {place}")
+        tokens = self._checked(tokens)
         ends = self.lasting[tokens].cumsum(0)    # [L]
         begins = (tokens < self._after_pitches).nonzero().squeeze(1)    # of a note or rest, or the end
         spans = torch.stack([tokens, ends - self.lasting[tokens], ends], 1)[begins]    # [m, 3]

@@ -1,11 +1,11 @@
-"""Models of melodies beside simple ones: `python -m benchmarks.models.melodies runs/lstm ...`.
+"""Models that write token by token beside simple ones: `python -m benchmarks.models.sequences runs/lstm ...`.
 
 For the best snapshot of each run, on the pieces that neither trained nor chose it:
 
 - *likelihood*: perplexity of a token, nats a step and a note, beside what counting tokens gives: a unigram, and Markov chains
   of order 2 and 5 on the same tokens, moved as the run's batches are. Nats a step can be compared between encodings;
-- *copies*: the longest run of notes that a generated melody has in common with a training melody, in any key, beside that of
-  held-out real melodies of as many bars;
+- *copies*, of melodies: the longest run of notes that a generated one has in common with a training melody, in any key, beside that of
+  held-out real melodies of as many bars; and likewise counting only notes that move, for one struck on and on is nobody's;
 - *speed*: 512 tokens one at a time, with what is before kept (equal to one pass to 1e-5, in float64) and without; melodies made
   at once beside one by one; medians of runs that take turns, on one thread.
 """
@@ -26,18 +26,18 @@ from rich.table import Table
 
 from benchmarks.models.kinds import write
 from musegan import config
-from musegan.config import MelodyConfig
+from musegan.config import SequenceConfig
 from musegan.data.embedded import open_dataset
-from musegan.data.melody import Line, Melodies, cut
+from musegan.data.sequences import Passage, Windows, cut
 from musegan.errors import UserError
-from musegan.melodies import Choice, draw_tokens, sample
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.metrics.copies import longest_copies
 from musegan.models import SequenceModel, load_model
 from musegan.ops import notes
 from musegan.sampling import exact
 from musegan.training.likelihood import Likelihood, likelihood, summed
 from musegan.training.run_folder import RunFolder
-from musegan.training.splits import MelodySplits, split_melodies
+from musegan.training.splits import SequenceSplits, split_sequences
 
 SMOOTHINGS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 N_TOKENS = 512    # of the comparison of passes
@@ -77,7 +77,7 @@ class Chain:
                 result = (after[token] + kept * result) / (after.total() + kept)
         return result
 
-    def likelihood(self, melodies: Melodies) -> Likelihood:
+    def likelihood(self, melodies: Windows) -> Likelihood:
         """Of all windows; the accuracy is not known."""
         rows = tokens_of(melodies)
         nats = -sum(math.log(self.probability(row[max(i - self._order, 0) : i], row[i]))
@@ -85,7 +85,7 @@ class Chain:
         return summed(nats, sum(len(row) - 1 for row in rows), 0, melodies)
 
 
-def tokens_of(melodies: Melodies, semitones: int = 0) -> Tokens:
+def tokens_of(melodies: Windows, semitones: int = 0) -> Tokens:
     """The tokens of all windows, as they are and moved up and down by up to so many semitones."""
     found = []
     index = torch.arange(len(melodies))
@@ -96,10 +96,10 @@ def tokens_of(melodies: Melodies, semitones: int = 0) -> Tokens:
     return found
 
 
-def chain(order: int, settings: MelodyConfig, splits: MelodySplits) -> Chain:
+def chain(order: int, settings: SequenceConfig, splits: SequenceSplits) -> Chain:
     """A chain of the training pieces, smoothed as the validation pieces like it best."""
     vocabulary = splits.training.vocabulary
-    once = Melodies(splits.lines[0], vocabulary, settings.data.n_bars, every_bar=False)
+    once = Windows(splits.passages[0], vocabulary, settings.data.n_bars, every_bar=False)
     found = Chain(tokens_of(once, settings.data.transpose_semitones), order, vocabulary.size)
 
     def nats(smoothing: float) -> float:
@@ -110,23 +110,24 @@ def chain(order: int, settings: MelodyConfig, splits: MelodySplits) -> Chain:
     return found
 
 
-def copies(model: SequenceModel, settings: MelodyConfig, splits: MelodySplits, n: int) -> dict[str, dict[str, float]]:
+def copies(model: SequenceModel, settings: SequenceConfig, splits: SequenceSplits, n: int) -> dict[str, dict[str, float]]:
     """Longest copies from training lines, in notes: of n generated melodies, and of real ones of as many bars."""
     roll, n_bars = sample(model, n, settings.data.n_bars, 0, Choice(top_p=0.95)), settings.data.n_bars
     table = notes(roll).numpy()    # [notes, 5]
     generated = [table[table[:, 0] == i, 2:] for i in range(n)]
     t = splits.training.vocabulary.steps_per_bar
-    real = [part for line in splits.lines[2] for part in _whole_windows(line, n_bars, t)]
-    training = [line.notes for line in splits.lines[0]]
+    real = [part for line in splits.passages[2] for part in _whole_windows(line, n_bars, t)]
+    training = [line.notes for line in splits.passages[0]]
     result = {}
     for name, lines in (("generated", generated), ("real", real)):
-        longest = longest_copies(lines, training).double()
+        longest, moving = (longest_copies(lines, training, moving).double() for moving in (False, True))
         result[name] = {"n": len(lines), "notes": statistics.mean(map(len, lines)), "median": float(longest.median()),
-                        "p95": float(longest.quantile(0.95)), "longest": float(longest.max())}    # fmt: skip
+                        "p95": float(longest.quantile(0.95)), "longest": float(longest.max()),
+                        "median_moving": float(moving.median()), "longest_moving": float(moving.max())}    # fmt: skip
     return result
 
 
-def _whole_windows(line: Line, n_bars: int, steps_per_bar: int) -> list:
+def _whole_windows(line: Passage, n_bars: int, steps_per_bar: int) -> list:
     """Bars of a line, so many at a time; a shorter line is one."""
     starts = range(0, max(line.n_bars - n_bars, 0) + 1, n_bars)
     return [cut(line, first, min(n_bars, line.n_bars), steps_per_bar).notes for first in starts]
@@ -176,14 +177,14 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
     """The rows of a run: its model and the chains on its tokens."""
     run = RunFolder(path)
     settings = config.load(["--config", str(run.config)])
-    if not isinstance(settings, MelodyConfig):
-        raise UserError(f"{path} is no run of a model of melodies: its family is {settings.family}")
-    splits = split_melodies(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
+    if not isinstance(settings, SequenceConfig):
+        raise UserError(f"{path} is no run of the family sequence: its family is {settings.family}")
+    splits = split_sequences(settings.data, open_dataset(settings.data.dataset, run.data, "data.dataset", print))
     if splits.test is None:
         raise UserError(f"{path} kept no pieces to test on: data.test_share is 0")
     model = load_model(run.best)
     about = {"run": path.name, "dataset": Path(settings.data.dataset).name, "track": settings.data.track,
-             "encoding": settings.data.encoding, "pieces_tested": len({line.piece for line in splits.lines[2]}),
+             "encoding": settings.data.encoding, "pieces_tested": len({line.piece for line in splits.passages[2]}),
              "steps_tested": splits.test.n_steps, "notes_tested": splits.test.n_notes}    # fmt: skip
     rows = []
     for order in (0, 2, 5):
@@ -192,7 +193,8 @@ def measure(path: Path, n: int, timed: bool) -> list[dict]:
     found = likelihood(model, splits.test)
     about |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     own = about | {"model": model.kind} | _numbers(found) | {"accuracy": found.accuracy}
-    own |= {"copies": copies(model, settings, splits, n)} | (speed(model) if timed else {})
+    own |= {"copies": copies(model, settings, splits, n)} if model.monophonic else {}    # of bands, see musegan evaluate
+    own |= speed(model) if timed else {}
     return [*rows, own]
 
 
@@ -203,22 +205,24 @@ def _numbers(found: Likelihood) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     """Measures runs one after the other."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.melodies", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.sequences", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--n", type=int, default=64, help="melodies generated, to look for copies (default: 64)")
     parser.add_argument("--no-speed", action="store_true", help="leave out what is timed")
-    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/melodies.jsonl")
+    parser.add_argument("--out", type=Path, help="JSON lines, such as benchmarks/results/sequences.jsonl")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [row for path in arguments.runs for row in measure(path, arguments.n, not arguments.no_speed)]
     table = Table(title="Held-out pieces, and copies from training ones (generated / real, notes)")
-    for heading in ("run", "model", "encoding", "perplexity", "nats/step", "nats/note", "median copy", "longest copy"):
+    headings = ("run", "model", "encoding", "perplexity", "nats/step", "nats/note", "median copy", "longest copy",
+                "median, moving", "longest, moving")    # fmt: skip
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in ("run", "model", "encoding") else "right")
     for row in rows:
         both = [row["copies"][side] for side in ("generated", "real")] if "copies" in row else []
         table.add_row(row["run"], row["model"], row["encoding"],
                       *(f"{row[name]:.4f}" for name in ("perplexity", "nats_per_step", "nats_per_note")),
-                      *(" / ".join(f"{each[name]:.0f}" for each in both) for name in ("median", "longest")))    # fmt: skip
+                      *(" / ".join(f"{each[name]:.0f}" for each in both) for name in ("median", "longest", "median_moving", "longest_moving")))    # fmt: skip
     Console().print(table)
     for row in rows:
         if "kept_s" in row:

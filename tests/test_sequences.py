@@ -1,4 +1,4 @@
-"""Melodies from a model: the same for the same seed, of the bars that were asked for, from a beginning that stays."""
+"""Melodies and bands from a model: the same for the same seed, of the bars asked for, from a beginning that stays."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import musegan.melodies
+import musegan.sequences
 from musegan.errors import UserError
 from musegan.keys import SCALE, Key
-from musegan.melodies import Choice, draw_tokens, sample
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.ops import notes
 from musegan.sampling import exact
 from musegan.tokens import END, FIRST_PITCH
@@ -24,13 +24,15 @@ def one_key(model):
     return model
 
 
-@pytest.mark.parametrize("encoding", ["grid", "events"])
+@pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_melody_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
+def test_music_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
+    monkeypatch.setattr(musegan.sequences, "_N_DRAWS", 7)    # random numbers run out, and more are drawn
     model = model_of(name, encoding)
     together = sample(model, 5, 2, seed=3)
     alone = [sample(model, 1, 2, seed=3, first_sample=i) for i in range(5)]
-    monkeypatch.setattr(musegan.melodies, "_BATCH", 2)
+    monkeypatch.setattr(musegan.sequences, "_BATCH", 2)
+    monkeypatch.setattr(musegan.sequences, "_N_DRAWS", 64)
     parts = sample(model, 5, 2, seed=3)
     for plane, single, part in zip(together, (torch.cat(planes) for planes in zip(*alone)), parts):
         assert torch.equal(plane, single) and torch.equal(plane, part)
@@ -38,25 +40,37 @@ def test_a_melody_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
     assert len({tuple(row.flatten().tolist()) for row in together.onset}) == 5
 
 
-@pytest.mark.parametrize("encoding", ["grid", "events"])
+@pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
 @given(n_bars=st.integers(1, 5), seed=st.integers(0, 99))
 @settings(max_examples=8, deadline=None)
-def test_melodies_last_the_bars_that_were_asked_for(encoding, n_bars, seed):
+def test_music_lasts_the_bars_that_were_asked_for(encoding, n_bars, seed):
     model = exact(model_of("gru", encoding))
     tokens = draw_tokens(model, [seed], n_bars * 16, 0)[0].numpy()
     assert int(model.vocabulary.lasting[tokens].sum()) == n_bars * 16 and END not in tokens
     model.vocabulary.decode(tokens)    # within the grammar
     roll = sample(model, 1, n_bars, 0, first_sample=seed)
-    assert roll.frame.shape == (1, 1, n_bars, 16, 20) and int(roll.frame.sum(-1).max()) == 1
+    assert roll.frame.shape == (1, model.spec.n_tracks, n_bars, 16, 20) and roll.frame.any()
+    if model.monophonic:
+        assert int(roll.frame.sum(-1).max()) == 1
+    else:    # a hit of the drums has no length
+        assert torch.equal(roll.frame[:, 0], roll.onset[:, 0])
 
 
-def test_nothing_outside_the_scale_is_chosen():
-    model = one_key(model_of("gru"))
+def pitch_classes(frame, spec):
+    return set(((frame.nonzero()[:, -1] + spec.lowest_pitch) % 12).tolist())
+
+
+@pytest.mark.parametrize("encoding", ["grid", "tracks"])
+def test_nothing_outside_the_scale_is_chosen(encoding):
+    model, is_pitched = one_key(model_of("gru", encoding)), slice(None) if encoding == "grid" else slice(1, None)
     everything, in_c = (sample(model, 4, 4, 0, only_scale=only) for only in (False, True))
-    classes = [set(((roll.frame.nonzero()[:, 4] + model.spec.lowest_pitch) % 12).tolist()) for roll in (everything, in_c)]
+    classes = [pitch_classes(roll.frame[:, is_pitched], model.spec) for roll in (everything, in_c)]
     assert classes[0] - set(SCALE) and not classes[1] - set(SCALE)
     in_d = sample(model, 4, 4, 0, key=Key.parse("D major"), only_scale=True)
-    assert torch.equal(in_d.frame[..., 2:], in_c.frame[..., :-2])
+    assert torch.equal(in_d.frame[:, is_pitched, ..., 2:], in_c.frame[:, is_pitched, ..., :-2])
+    if encoding == "tracks":    # drums have no key
+        assert pitch_classes(in_c.frame[:, 0], model.spec) - set(SCALE)
+        assert torch.equal(in_d.frame[:, 0], in_c.frame[:, 0])
 
 
 @pytest.mark.parametrize("encoding", ["grid", "events"])

@@ -1,4 +1,4 @@
-"""The loop of models of melodies: windows of real ones in, a model that foretells the next token out."""
+"""The loop of models that write token by token: windows of real music in, a model that foretells the next token out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import torch
 
-from musegan.config import MelodyConfig, MelodyTrainConfig
+from musegan.config import SequenceConfig, SequenceTrainConfig
 from musegan.data.dataset import PackedDataset
-from musegan.data.melody import Line, Melodies, melody_track
+from musegan.data.sequences import Passage, Windows, tracks_of
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import HIGHEST_SHIFT, LOWEST_SHIFT
@@ -23,11 +23,11 @@ from musegan.training.likelihood import likelihood, loss_of, show
 from musegan.training.log import Log, Progress
 from musegan.training.loops import check_finite, device_of, halved, restore, save, update_average
 from musegan.training.run_folder import RunFolder
-from musegan.training.splits import split_melodies
+from musegan.training.splits import split_sequences
 
 
 def train(
-    config: MelodyConfig,
+    config: SequenceConfig,
     dataset: PackedDataset,
     run: RunFolder,
     resume: bool = False,
@@ -48,20 +48,20 @@ def train(
     """
     settings = config.train
     if n_processes() > 1:
-        raise processes.told_once(UserError("models of melodies are trained by one process: start it without a launcher"))
+        raise processes.told_once(UserError("family sequence: one process trains, so start it without a launcher"))
 
     # Data
     device = device_of(settings.device)
-    training, held_out, _, lines = split_melodies(config.data, dataset)
+    training, held_out, _, passages = split_sequences(config.data, dataset)
     fingerprint = training.fingerprint()
     progress.say(f"{len(training)} windows to train on, {len(held_out)} held out; {training.vocabulary.size} tokens")
 
     # Model
-    spec = replace(dataset.spec, tracks=(melody_track(dataset, config.data.track),))
+    spec = replace(dataset.spec, tracks=tracks_of(dataset, config.data.track, config.data.encoding))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(settings.seed, "weights"))
-        facts = _facts(config, dataset, lines[0])
-        model = build_sequence(config.model, training.vocabulary, spec, config.data.n_bars, facts)
+        facts = _facts(config, dataset, passages[0])
+        model = build_sequence(config.model, config.data.encoding, spec, config.data.n_bars, facts)
     average = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -121,7 +121,7 @@ def _update(
     optimizer: torch.optim.Optimizer,
     given: torch.Tensor,
     targets: torch.Tensor,
-    settings: MelodyTrainConfig,
+    settings: SequenceTrainConfig,
     step: int,
 ) -> float:
     """One update; returns the loss before it."""
@@ -136,22 +136,22 @@ def _update(
     return loss.item()
 
 
-def _is_over(settings: MelodyTrainConfig, n_worse: int) -> bool:
+def _is_over(settings: SequenceTrainConfig, n_worse: int) -> bool:
     return 0 < settings.patience <= n_worse
 
 
-def _look(average: SequenceModel, held_out: Melodies) -> dict[str, float]:
+def _look(average: SequenceModel, held_out: Windows) -> dict[str, float]:
     found = likelihood(average, held_out)
     return {"nats_per_token": found.per_token, "perplexity": found.perplexity, "nats_per_step": found.per_step,
             "nats_per_note": found.per_note, "accuracy": found.accuracy}    # fmt: skip
 
 
-def _facts(config: MelodyConfig, dataset: PackedDataset, training: list[Line]) -> Facts:
+def _facts(config: SequenceConfig, dataset: PackedDataset, training: list[Passage]) -> Facts:
     """What a model keeps of the data it was trained on."""
     rows = dataset.phrase_starts(1)
-    learned = torch.tensor(sorted({line.piece for line in training}))
+    learned = torch.tensor(sorted({passage.piece for passage in training}))
     tempo_bpm = float(dataset.tempo_bpm[rows[torch.isin(dataset.piece_of(rows), learned)]].median())
-    shifts = torch.tensor(list({line.piece: line.shift for line in training}.values()))
+    shifts = torch.tensor(list({passage.piece: passage.shift for passage in training}.values()))
     counts = torch.bincount(shifts - LOWEST_SHIFT, minlength=HIGHEST_SHIFT - LOWEST_SHIFT + 1).tolist()
     return Facts(
         key_shifts=tuple(counts) if config.data.normalize_key else (),

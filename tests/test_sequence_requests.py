@@ -1,4 +1,4 @@
-"""`musegan train` and `musegan generate` with models of melodies: files of a request, beginnings, and what is refused."""
+"""Models that write token by token, by command: files of a request, beginnings, and what is refused."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
 from musegan.keys import SCALE
-from musegan.melodies import sample
-from musegan.melody_requests import MelodyRequest, make_melodies
+from musegan.sequences import sample
+from musegan.sequence_requests import SequenceRequest, make_sequences
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
 from musegan.ops import notes
@@ -27,7 +27,7 @@ from tests.models.test_sequence import model_of
 from tests.training.test_gan import same_state
 from tests.training.test_gan import with_train as gan_with
 
-SMALL = ("--family=melody --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.track=guitar "
+SMALL = ("--family=sequence --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.track=guitar "
          "--model.kind=gru --model.embedding=8 --model.width=16 --train.batch_size=4").split()
 LEAD = RollSpec((Track("lead", 73),), n_pitches=60)
 
@@ -61,8 +61,7 @@ def tune(tmp_path_factory):
 def in_one_key(tmp_path):
     """A model folder, as if of music that was moved to C major and lay there."""
     model = model_of("gru", "events")
-    vocabulary = type(model.vocabulary)("events", 60, 16)
-    model = type(model)(vocabulary, LEAD, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
+    model = type(model)("events", LEAD, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
 
@@ -73,13 +72,13 @@ def test_a_resumed_run_ends_like_one_in_one_go(run, songs_folder, tmp_path):
     assert run_command("train", *options, "--out", whole.path) == 0
     assert same_state(whole.load_checkpoint(), run.load_checkpoint())
     assert (whole.newest / "model.safetensors").read_bytes() == (run.newest / "model.safetensors").read_bytes()
-    assert run.config.read_text().startswith("family: melody\n")
+    assert run.config.read_text().startswith("family: sequence\n")
     assert {path.suffix for path in run.samples.iterdir()} == {".mid", ".png"}
 
 
 def test_a_run_keeps_its_family(run, capsys):
     assert run_command("train", "--out", run.path, "--resume", "--family=gan") == 1
-    assert "is a run of the family melody, and cannot become one of gan" in capsys.readouterr().err
+    assert "is a run of the family sequence, and cannot become one of gan" in capsys.readouterr().err
     assert run_command("train", "--out", run.path, "--resume", "--data.encoding=events") == 1
     assert "data.encoding is 'grid'" in capsys.readouterr().err
     assert run_command("train", "--out", run.path, "--resume", "--train.patience=3") == 0    # how long it goes on may change
@@ -87,11 +86,11 @@ def test_a_run_keeps_its_family(run, capsys):
 
 def test_each_family_has_a_help_of_its_own(capsys):
     texts = {}
-    for family in ("gan", "melody"):
+    for family in ("gan", "sequence"):
         with pytest.raises(SystemExit):
             run_command("train", "--family", family, "--help")
         texts[family] = " ".join(capsys.readouterr().out.split())
-    assert "--model.n_heads" in texts["melody"] and "--train.penalty" not in texts["melody"]
+    assert "--model.n_heads" in texts["sequence"] and "--train.penalty" not in texts["sequence"]
     assert "--train.penalty" in texts["gan"] and "--model.n_heads" not in texts["gan"]
 
 
@@ -160,7 +159,7 @@ def test_the_key_of_a_beginning_may_be_said(in_one_key, tune, tmp_path, capsys):
 
 def test_melodies_without_notes_are_said(in_one_key, tmp_path, capsys, monkeypatch):
     silence = torch.zeros(2, 1, 1, LEAD.steps_per_bar, LEAD.n_pitches, dtype=torch.bool)
-    monkeypatch.setattr("musegan.melody_requests.sample", lambda *_: Roll(silence, silence))
+    monkeypatch.setattr("musegan.sequence_requests.sample", lambda *_: Roll(silence, silence))
     assert run_command("generate", "--model", in_one_key, "--n", 2, "--bars", 1, "--out", tmp_path / "out") == 0
     assert "no notes in sample-000, sample-001" in capsys.readouterr().err
 
@@ -171,21 +170,66 @@ def test_a_beginning_is_gone_on_with_in_the_file_s_key(in_one_key, tune, tmp_pat
     low = tmp_path / "low.mid"
     scale = [(1920 + 480 * t, 480, 62 + up) for t, up in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
     low.write_bytes(midi([(73, False, [(0, 480, 25), (480, 1440, 62), *scale])]))
-    request = MelodyRequest(n=3, bars=3, prime=low, prime_bars=1)
+    request = SequenceRequest(n=3, bars=3, prime=low, prime_bars=1)
     home = model.vocabulary.encode(begun[1:] - [2, 0, 0], 16)
     there = sample(model, 3, 3, 0, prime=home, in_training_key=True)
-    for made, wanted in zip(make_melodies(model, request, lambda line: None), there.phrases()):
+    for made, wanted in zip(make_sequences(model, request, lambda line: None), there.phrases()):
         assert notes(made.roll.map(lambda plane: plane[None, :, :1])).numpy()[:, 2:].tolist() == begun.tolist()
         assert torch.equal(made.roll.frame[:, 1:, :, 2:], wanted.frame[:, 1:, :, :-2])
 
 
 def test_the_same_from_python(in_one_key, tune):
     model = load_model(in_one_key)
-    request = MelodyRequest(n=70, bars=3, prime=tune, prime_bars=1)
-    many = [made.roll for made in make_melodies(model, request, lambda line: None)]
-    one = next(make_melodies(model, MelodyRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
+    request = SequenceRequest(n=70, bars=3, prime=tune, prime_bars=1)
+    many = [made.roll for made in make_sequences(model, request, lambda line: None)]
+    one = next(make_sequences(model, SequenceRequest(n=1, sample=66, bars=3, prime=tune, prime_bars=1), lambda line: None))
     assert len(many) == 70 and torch.equal(many[66].frame, one.roll.frame)
     assert {tuple(roll.frame.shape) for roll in many} == {(1, 3, 16, 60)}
+
+
+@pytest.fixture
+def band_in_one_key(tmp_path):
+    """A model folder of three tracks at once, as if of music in C major."""
+    spec = RollSpec((Track("drums", is_drum=True), Track("flute", 73), Track("bass", 33)))
+    model = type(model_of("gru"))("tracks", spec, 2, Facts(key_shifts=(0,) * 5 + (1,) + (0,) * 6), embedding=8, width=16)
+    save_model(model, tmp_path / "band")
+    return tmp_path / "band"
+
+
+def test_a_band_goes_on_with_all_tracks_of_a_file(band_in_one_key, tmp_path, capsys):
+    """Drums, a flute in D major and a bass, two of three bars of which are kept; what is made then is in D major too."""
+    song, spec = tmp_path / "song.mid", load_model(band_in_one_key).spec
+    flute = [(480 * t, 240, pitch) for t, pitch in enumerate([62, 64, 66, 67, 69, 71, 73, 74, 73, 71, 69, 66])]
+    bass, drums = [(1920 * b, 1920, 38) for b in range(3)], [(480 * t, 60, 36) for t in range(12)]
+    song.write_bytes(midi([(73, False, flute), (33, False, bass), (0, True, drums)], names=("flute", "bass", "drums")))
+    assert run_command("generate", "--model", band_in_one_key, "--n", 2, "--bars", 4, "--prime", song, "--in-scale",
+                       "--out", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert "song.mid: begins with 18 notes in 2 bars; taken from flute, bass, drums; key: D major / B minor" in said.err
+    assert "2 pieces of 4 bars at 120 bpm" in said.out
+    (own,) = read_pieces(find_sources([song])[0], spec)
+    for i in range(2):
+        (source,) = find_sources([tmp_path / "out" / f"sample-00{i}.mid"])
+        (made,) = read_pieces(source, spec)
+        for own_plane, made_plane in zip(own.roll, made.roll):
+            assert torch.equal(made_plane[:, :, :2], own_plane[:, :, :2])
+        later = made.roll.frame[:, 1:, 2:].nonzero()[:, -1] + 24 - 2
+        assert len(later) and set((later % 12).tolist()) <= set(SCALE)
+
+
+def test_a_band_goes_on_with_drums_alone(band_in_one_key, tmp_path, capsys):
+    beat = tmp_path / "beat.mid"
+    beat.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(8)])], names=("drums",)))
+    assert run_command("generate", "--model", band_in_one_key, "--n", 1, "--bars", 3, "--prime", beat,
+                       "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "begins with 8 notes in 2 bars" in said and "key:" not in said    # there is none
+
+
+def test_a_band_is_no_melody(band_in_one_key, tmp_path, capsys):
+    assert run_command("generate", "--model", "accompanist", "--melody-model", band_in_one_key, "--as", "strings",
+                       "--out", tmp_path / "out") == 1
+    assert "--melody-model writes several notes at once, and no melody" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -193,7 +237,7 @@ def singer(tmp_path):
     """A model folder of melodies in the pitches of the package's band."""
     small = model_of("gru", "grid")
     spec = RollSpec((Track("lead", 73),))
-    model = type(small)(type(small.vocabulary)("grid", 84, 16), spec, 2, Facts(), embedding=8, width=16)
+    model = type(small)("grid", spec, 2, Facts(), embedding=8, width=16)
     save_model(model, tmp_path / "singer")
     return tmp_path / "singer"
 
@@ -206,7 +250,7 @@ def test_a_melody_and_a_band_to_it(singer, tmp_path):
     digests = [record[f"{name}weights_sha256"] for name in ("", "melody_model_")]
     assert digests == [hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
                        for folder in (resources.model_path("accompanist"), singer)]
-    melodies = list(make_melodies(load_model(singer), MelodyRequest(n=2, seed=3, bars=2)))
+    melodies = list(make_sequences(load_model(singer), SequenceRequest(n=2, seed=3, bars=2)))
     for i, melody in enumerate(melodies):
         score = symusic.Score(tmp_path / "band" / f"sample-00{i}.mid")
         tracks = {track.name: track for track in score.tracks}
@@ -232,7 +276,7 @@ def test_melodies_that_cannot_be_accompanied(model, options, message, singer, tm
 def test_a_melody_model_is_one(singer, in_one_key, tmp_path, capsys):
     command = ["generate", "--model", "accompanist", "--as", "piano", "--out", tmp_path / "out", "--melody-model"]
     assert run_command(*command, "band") == 1
-    assert "holds a model of the family gan (compact): this takes one of the family melody" in capsys.readouterr().err
+    assert "holds a model of the family gan (compact): this takes one of the family sequence" in capsys.readouterr().err
     assert run_command(*command, in_one_key) == 1
     assert "--melody-model: the two models differ in metre, steps or pitches" in capsys.readouterr().err
     assert run_command(*command, "nowhere") == 1
@@ -275,15 +319,10 @@ def test_what_makes_no_sense_is_one_line(options, message, run, tune, tmp_path, 
 
 def test_options_of_melodies_are_refused_by_a_gan(tmp_path, capsys):
     assert run_command("generate", "--model", "band", "--top-k", 3, "--out", tmp_path / "out") == 1
-    assert re.search("--top-k is for models of the family melody: leave it out", capsys.readouterr().err)
-
-
-def test_an_evaluation_says_what_it_takes(run, tmp_path, capsys):
-    assert run_command("evaluate", "--generated", run.path, "--real", "freedoom") == 1
-    assert "holds a model of the family melody (gru): this takes one of the family gan" in capsys.readouterr().err
+    assert re.search("--top-k is for models of the family sequence: leave it out", capsys.readouterr().err)
 
 
 def test_requests_from_python():
     with pytest.raises(UserError, match="--n must be at least 1"):
-        MelodyRequest(n=0)
-    assert MelodyRequest().count == 8 and gan_with().family == "gan"
+        SequenceRequest(n=0)
+    assert SequenceRequest().count == 8 and gan_with().family == "gan"

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from benchmarks.models import melodies
-from benchmarks.models.melodies import Chain
+from benchmarks.models import sequences
+from benchmarks.models.sequences import Chain
 from musegan import cli
 
 A, B, C = 3, 4, 5
@@ -35,10 +35,10 @@ def test_what_may_come_is_certain_in_all(order, context):
 
 @pytest.mark.exhaustive
 def test_runs_are_measured(songs_folder, tmp_path):
-    options = ("--family=melody --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.encoding=events "
+    options = ("--family=sequence --data.validation_share=0.3 --data.test_share=0.2 --data.n_bars=4 --data.encoding=events "
                "--model.kind=transformer --model.width=16 --train.batch_size=4 --train.steps=2").split()
     assert cli.main(["train", f"--data.dataset={songs_folder}", *options, "--out", str(tmp_path / "run")]) == 0
-    melodies.main([str(tmp_path / "run"), "--n", "3", "--out", str(tmp_path / "lines.jsonl")])
+    sequences.main([str(tmp_path / "run"), "--n", "3", "--out", str(tmp_path / "lines.jsonl")])
     rows = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
     assert [row["model"] for row in rows] == ["unigram", "markov-2", "markov-5", "transformer"]
     assert rows[0]["nats_per_step"] > rows[1]["nats_per_step"] and rows[-1]["kept_s"] < rows[-1]["anew_s"]

@@ -1,4 +1,4 @@
-"""What a composer asks of a model of melodies, and the melodies that answer it, alone or accompanied."""
+"""What a composer asks of a model that writes token by token, and the music that answers it; melodies also accompanied."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ import torch
 
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
-from musegan.data.melody import Line, cut, skyline
-from musegan.data.piece import read_melodies
+from musegan.data.lines import skyline
+from musegan.data.sequences import Passage, cut, voices
+from musegan.data.piece import Piece, read_melodies, read_pieces
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
-from musegan.keys import Key, in_scale, key_shifts, name_of_shift, transpose
-from musegan.melodies import Choice, sample
+from musegan.keys import Key, in_scale, key_shifts, name_of_shift, pitch_class_weights, transpose
+from musegan.sequences import Choice, roll_of_voices, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
-from musegan.ops.notes import roll_from_notes
 from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
-from musegan.roll import Roll, RollSpec
+from musegan.roll import Roll
 from musegan.sampling import exact
 
 DEFAULT_PRIME_BARS = 2
-_BATCH = 64    # melodies made at a time, so that memory does not grow with their number
+_BATCH = 64    # made at a time, so that memory does not grow with their number
 
 
 @dataclass(frozen=True)
-class MelodyRequest:
+class SequenceRequest:
     """Everything that decides what is made, but for the model. None: not asked for."""
 
     n: int | None = None
     seed: int = 0
     sample: int = 0
-    """Number of the first melody."""
+    """Number of the first."""
     bars: int | None = None
-    """Of each melody, the beginning included."""
+    """Of each, the beginning included."""
     choice: Choice = field(default_factory=Choice)
     prime: Path | None = None
-    """File whose first bars all melodies begin with."""
+    """File whose first bars all begin with."""
     prime_bars: int | None = None
     key: Key | None = None
     """Where what is made shall lie; of a file, its own one, by default as found."""
@@ -85,22 +85,22 @@ class Accompaniment:
 
 
 class Prime(NamedTuple):
-    """The beginning that all melodies have."""
+    """The beginning that all have."""
 
     roll: Roll
-    """Planes [1, 1, B, T, P] bool, as the file has it, one note at a time."""
+    """Planes [1, K, B, T, P] bool, as the file has it; of melodies, one note at a time."""
     tokens: np.ndarray
     """[L] int64, in the key that the model was trained in."""
     key_shift: int
     """Semitones by which the file's key lies above C major / A minor."""
     moved: int
-    """Semitones by which melodies are moved up to lie where the file does."""
+    """Semitones by which music is moved up to lie where the file does."""
     tempo_bpm: list[float]
     """Of each bar."""
 
 
-def make_melodies(model: SequenceModel, request: MelodyRequest, say: Say = print) -> Iterator[Made]:
-    """The melodies.
+def make_sequences(model: SequenceModel, request: SequenceRequest, say: Say = print) -> Iterator[Made]:
+    """The music.
 
     Args:
         model: a trained one.
@@ -117,19 +117,21 @@ def make_melodies(model: SequenceModel, request: MelodyRequest, say: Say = print
             roll = sample(model, n, n_bars, request.seed, request.choice, first, None, request.key, request.only_scale)
         else:
             roll = _continued(model, request, prime, n_bars, first, n)
-        for i, melody in enumerate(roll.phrases(), first):
+        for i, music in enumerate(roll.phrases(), first):
             about = {"seed": request.seed, "sample": i} | ({} if prime is None else {"file": request.prime.name})
-            yield Made(melody, tempo_bpm, about)
+            yield Made(music, tempo_bpm, about)
 
 
 def make_accompanied(
-    band: Generator, model: SequenceModel, request: MelodyRequest, accompaniment: Accompaniment, say: Say = print
+    band: Generator, model: SequenceModel, request: SequenceRequest, accompaniment: Accompaniment, say: Say = print
 ) -> Iterator[Made]:
     """Melodies, and what a generator plays to each in its other tracks.
 
     Raises:
-        UserError: the two do not fit each other, or see `make_melodies`.
+        UserError: the two do not fit each other, or see `make_sequences`.
     """
+    if not model.monophonic:
+        raise UserError("--melody-model writes several notes at once, and no melody")
     name = accompaniment.as_track or model.spec.tracks[0].name
     names = [track.name for track in band.spec.tracks if not track.is_drum]
     if name not in names and accompaniment.as_track is None:
@@ -143,7 +145,7 @@ def make_accompanied(
     if replace(band.spec, tracks=model.spec.tracks) != model.spec:
         raise UserError("--melody-model: the two models differ in metre, steps or pitches")
     tracks, band = torch.tensor([track.name == name for track in band.spec.tracks]), exact(band)
-    for made in make_melodies(model, request, say):
+    for made in make_sequences(model, request, say):
         roll = made.roll.map(lambda plane: plane[None] & tracks[None, :, None, None, None])    # [1, K, B, T, P]
         played = accompany(
             band, roll, tracks, request.seed, [made.about["sample"]], accompaniment.decoding, accompaniment.truncation,
@@ -152,8 +154,8 @@ def make_accompanied(
         yield made._replace(roll=played.phrases()[0])
 
 
-def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: Say) -> Prime:
-    """The beginning of a file, for melodies of so many bars in all.
+def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say: Say) -> Prime:
+    """The beginning of a file, for music of so many bars in all.
 
     Raises:
         UserError: the file cannot be read, or it has not enough bars or leaves none to be made.
@@ -161,37 +163,45 @@ def read_prime(model: SequenceModel, request: MelodyRequest, n_bars: int, say: S
     spec, n_own = model.spec, request.prime_bars or DEFAULT_PRIME_BARS
     if n_own >= n_bars:
         raise UserError(f"--bars counts the beginning too, and must be above its {n_own} (--prime-bars): got {n_bars}")
-    sources = find_sources([request.prime])
-    if len(sources) != 1:
-        raise UserError(f"--prime takes one file of music: {request.prime} holds {len(sources)}")
-    try:
-        pieces = list(islice(read_melodies(sources[0], spec), 2))
-    except SongError as err:
-        raise UserError(f"--prime: {request.prime}: {err}") from err
-    if len(pieces) != 1:
-        raise UserError(f"--prime takes one piece of music: {request.prime} has {'several' if pieces else 'none'}")
-    (piece,) = pieces
-    if piece.roll.frame.shape[2] < n_own:
-        raise UserError(f"--prime: {request.prime} has {piece.roll.frame.shape[2]} bars, fewer than --prime-bars={n_own}"
+    piece = _read(model, request.prime)
+    frame = piece.roll.frame
+    if frame.shape[2] < n_own:
+        raise UserError(f"--prime: {request.prime} has {frame.shape[2]} bars, fewer than --prime-bars={n_own}"
                         + "".join(f"; {told}" for told in piece.losses()))
-    table = notes(piece.roll).numpy()[:, 2:]    # [n, 3]
-    line = cut(Line(skyline(table), piece.roll.frame.shape[2], 0, 0), 0, n_own, spec.steps_per_bar)
-    key_shift = int(key_shifts(piece.roll.frame, spec)) if request.key is None else request.key.shift
+    table = notes(piece.roll).numpy()[:, 1:]    # [n, 4]
+    table = np.insert(skyline(table[:, 1:]), 0, 0, 1) if model.monophonic else table
+    found = pitch_class_weights(frame, spec).any() or request.key is not None
+    key_shift = int(key_shifts(frame, spec) if request.key is None else request.key.shift) if found else 0
     moved = key_shift if model.facts.key_shifts else 0
-    home = line.notes - np.array([moved, 0, 0])
-    home = home[(home[:, 0] >= 0) & (home[:, 0] < spec.n_pitches)]
-    told = [f"{request.prime.name}: begins with {len(line.notes)} notes in {n_own} {'bar' if n_own == 1 else 'bars'}",
-            f"taken from {', '.join(name for name, place in piece.places.items() if place)}",
-            f"key: {name_of_shift(key_shift)} (another: --key)"]    # fmt: skip
+    own, home = (cut(Passage(voices(table, spec, -semitones), frame.shape[2], 0, 0), 0, n_own, spec.steps_per_bar).notes
+                 for semitones in (0, moved))
+    told = [f"{request.prime.name}: begins with {len(own)} notes in {n_own} {'bar' if n_own == 1 else 'bars'}",
+            f"taken from {', '.join(name for name, place in piece.places.items() if place)}"]    # fmt: skip
+    told += [f"key: {name_of_shift(key_shift)} (another: --key)"] if found else []
     if n_silent := piece.first_bar - sum(last <= piece.first_bar for _, _, last in piece.left_out):
         told.append(f"{n_silent} silent {'bar' if n_silent == 1 else 'bars'} before them left out")
     say("; ".join(told + piece.losses()))
     tempo_bpm = [round(min(max(float(bpm), MIN_TEMPO_BPM), MAX_TEMPO_BPM), 3) for bpm in piece.tempo_bpm[:n_own]]
-    return Prime(_roll(line.notes, n_own, spec), model.vocabulary.encode(home, n_own * spec.steps_per_bar), key_shift, moved,
-                 tempo_bpm)
+    roll = roll_of_voices(np.insert(own, 0, 0, 1), 1, n_own, spec)
+    return Prime(roll, model.vocabulary.encode(home, n_own * spec.steps_per_bar), key_shift, moved, tempo_bpm)
 
 
-def _continued(model: SequenceModel, request: MelodyRequest, prime: Prime, n_bars: int, first: int, n: int) -> Roll:
+def _read(model: SequenceModel, path: Path) -> Piece:
+    """The one piece of a file, in the model's tracks."""
+    sources = find_sources([path])
+    if len(sources) != 1:
+        raise UserError(f"--prime takes one file of music: {path} holds {len(sources)}")
+    read = read_melodies if model.monophonic else read_pieces
+    try:
+        pieces = list(islice(read(sources[0], model.spec), 2))
+    except SongError as err:
+        raise UserError(f"--prime: {path}: {err}") from err
+    if len(pieces) != 1:
+        raise UserError(f"--prime takes one piece of music: {path} has {'several' if pieces else 'none'}")
+    return pieces[0]
+
+
+def _continued(model: SequenceModel, request: SequenceRequest, prime: Prime, n_bars: int, first: int, n: int) -> Roll:
     made = sample(
         model, n, n_bars, request.seed, request.choice, first, prime.tokens, only_scale=request.only_scale,
         in_training_key=True,
@@ -202,8 +212,3 @@ def _continued(model: SequenceModel, request: MelodyRequest, prime: Prime, n_bar
     n_own = prime.roll.frame.shape[2]
     begun = prime.roll.map(lambda plane: plane.expand(n, *plane.shape[1:]))
     return Roll(*(torch.cat([own, plane[:, :, n_own:]], 2) for own, plane in zip(begun, made)))
-
-
-def _roll(line: np.ndarray, n_bars: int, spec: RollSpec) -> Roll:
-    table = torch.from_numpy(np.concatenate([np.zeros((len(line), 2), np.int64), line], 1))
-    return roll_from_notes(table, 1, 1, n_bars, spec.steps_per_bar, spec.n_pitches)

@@ -1,4 +1,4 @@
-"""The loop of models of melodies: it learns, stops in time, resumes bit for bit, and never saves what is not a number."""
+"""The loop of models that write token by token: it learns, stops in time, resumes, and saves numbers alone."""
 
 import dataclasses
 import json
@@ -7,19 +7,19 @@ import math
 import pytest
 import torch
 
-from musegan.config import DataConfig, MelodyConfig, MelodyDataConfig, MelodyModelConfig, MelodyTrainConfig
-from musegan.data.melody import Melodies, cut
+from musegan.config import DataConfig, SequenceConfig, SequenceDataConfig, SequenceModelConfig, SequenceTrainConfig
+from musegan.data.sequences import Windows, cut
 from musegan.errors import UserError
 from musegan.models import load_model
 from musegan.training.likelihood import likelihood
-from musegan.training.melody import train
-from musegan.training.splits import split, split_melodies
+from musegan.training.sequence import train
+from musegan.training.splits import split, split_sequences
 from tests.training.test_gan import after, run_in, same_state
 
-TINY = MelodyConfig(
-    data=MelodyDataConfig(track="bass", encoding="events", n_bars=4, validation_share=0.3, test_share=0.2),
-    model=MelodyModelConfig("gru", embedding=8, width=16, n_layers=2, dropout=0.2),
-    train=MelodyTrainConfig(steps=12, batch_size=4, validate_every=6, checkpoint_every=4, ema_decay=0.9, patience=0),
+TINY = SequenceConfig(
+    data=SequenceDataConfig(track="bass", encoding="events", n_bars=4, validation_share=0.3, test_share=0.2),
+    model=SequenceModelConfig("gru", embedding=8, width=16, n_layers=2, dropout=0.2),
+    train=SequenceTrainConfig(steps=12, batch_size=4, validate_every=6, checkpoint_every=4, ema_decay=0.9, patience=0),
 )
 
 
@@ -36,10 +36,12 @@ def numbers(run):
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in run.metrics.open()]
 
 
-@pytest.mark.parametrize("kind", ["gru", "transformer"])
-def test_stopped_and_resumed_equals_never_stopped(kind, songs, tmp_path):
-    model = TINY.model if kind == "gru" else MelodyModelConfig("transformer", width=16, n_heads=2, dropout=0.2)
+@pytest.mark.parametrize("kind, track", [("gru", "bass"), ("transformer", "bass"), ("transformer", "all")])
+def test_stopped_and_resumed_equals_never_stopped(kind, track, songs, tmp_path):
+    model = TINY.model if kind == "gru" else SequenceModelConfig("transformer", width=16, n_heads=2, dropout=0.2)
     data = dataclasses.replace(TINY.data, normalize_key=kind == "gru", transpose_semitones=0 if kind == "gru" else 5)
+    if track == "all":
+        data = dataclasses.replace(data, track="all", encoding="tracks", n_bars=1)
     config = dataclasses.replace(TINY, model=model, data=data)
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     assert train(config, songs, whole)
@@ -53,19 +55,19 @@ def test_stopped_and_resumed_equals_never_stopped(kind, songs, tmp_path):
     assert [line["step"] for line in numbers(whole) if "perplexity" in line] == [6, 12]
 
 
-@pytest.mark.parametrize("model", [MelodyModelConfig("lstm", embedding=16, width=32, n_layers=1),
-                                   MelodyModelConfig("transformer", width=32, n_layers=2)], ids=["lstm", "transformer"])
+@pytest.mark.parametrize("model", [SequenceModelConfig("lstm", embedding=16, width=32, n_layers=1),
+                                   SequenceModelConfig("transformer", width=32, n_layers=2)], ids=["lstm", "transformer"])
 def test_a_tune_is_learnt_by_heart(model, songs, tmp_path, monkeypatch):
     """One window of one piece, again and again: in the end nothing in it surprises."""
     def one_window(data, dataset):
-        found = split_melodies(data, dataset)
-        line = found.lines[0][1]    # a riff
+        found = split_sequences(data, dataset)
+        line = found.passages[0][1]    # a riff
         tune = cut(line, int(line.notes[0, 1]) // 16, 2, 16)
         assert len({*tune.notes[:, 0].tolist()}) > 2
-        tune = Melodies([tune], found.training.vocabulary, 2, every_bar=True)
+        tune = Windows([tune], found.training.vocabulary, 2, every_bar=True)
         return found._replace(training=tune, validation=tune)
 
-    monkeypatch.setattr("musegan.training.melody.split_melodies", one_window)
+    monkeypatch.setattr("musegan.training.sequence.split_sequences", one_window)
     config = dataclasses.replace(with_train(steps=120, batch_size=1, ema_decay=0.0, learning_rate=1e-2, validate_every=60),
                                  model=model, data=dataclasses.replace(TINY.data, encoding="grid", track="guitar"))
     run = run_in(tmp_path)
@@ -88,7 +90,7 @@ def test_a_run_that_finds_nothing_better_is_over(songs, tmp_path):
 
 def test_the_likelihood_is_a_mean_over_what_counts(songs):
     """Of a model that finds all tokens alike: log V each, whatever is filled up."""
-    melodies = split_melodies(TINY.data, songs).validation
+    melodies = split_sequences(TINY.data, songs).validation
     lengths = melodies.lengths - 1
 
     class Uniform(torch.nn.Linear):
@@ -105,13 +107,13 @@ def test_the_likelihood_is_a_mean_over_what_counts(songs):
 def test_melodies_are_split_as_phrases_are(songs):
     shares = {"validation_share": 0.3, "test_share": 0.2}
     phrases = split(DataConfig(**shares), songs)
-    melodies = split_melodies(MelodyDataConfig(**shares), songs)
-    for part, lines in zip(phrases, melodies.lines):
+    melodies = split_sequences(SequenceDataConfig(**shares), songs)
+    for part, lines in zip(phrases, melodies.passages):
         assert {line.piece for line in lines} == set(songs.piece_of(part.starts).tolist())
 
 
 def test_a_loss_that_is_no_number_ends_in_one_line(songs, tmp_path, monkeypatch):
-    monkeypatch.setattr("musegan.training.melody.loss_of", lambda model, given, targets: model(given).sum() * float("nan"))
+    monkeypatch.setattr("musegan.training.sequence.loss_of", lambda model, given, targets: model(given).sum() * float("nan"))
     run = run_in(tmp_path)
     with pytest.raises(UserError, match="step 1: a loss or a weight is not a number any more.*lower train.learning_rate"):
         train(TINY, songs, run)
@@ -121,6 +123,8 @@ def test_a_loss_that_is_no_number_ends_in_one_line(songs, tmp_path, monkeypatch)
 @pytest.mark.parametrize("data, message", [
     ({"track": "flute"}, "data.track: no pitched track named 'flute'"),
     ({"track": "drums"}, "data.track: no pitched track named 'drums'; there are lead, piano"),
+    ({"encoding": "tracks", "track": "lead"}, "no track named 'lead'; there are all, drums, piano"),
+    ({"track": "all"}, "data.track: no pitched track named 'all'; there are lead, piano"),
 ])
 def test_tracks_that_make_no_melody(data, message, songs, tmp_path):
     with pytest.raises(UserError, match=message):
@@ -128,6 +132,6 @@ def test_tracks_that_make_no_melody(data, message, songs, tmp_path):
 
 
 def test_several_processes_are_refused(songs, tmp_path, monkeypatch):
-    monkeypatch.setattr("musegan.training.melody.n_processes", lambda: 2)
-    with pytest.raises(UserError, match="trained by one process"):
+    monkeypatch.setattr("musegan.training.sequence.n_processes", lambda: 2)
+    with pytest.raises(UserError, match="family sequence: one process trains"):
         train(TINY, songs, run_in(tmp_path))

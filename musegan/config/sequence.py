@@ -1,4 +1,4 @@
-"""What a run of a model of melodies is told."""
+"""What a run of a model that writes token by token is told."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from musegan.errors import UserError
 
 
 @dataclass(frozen=True)
-class MelodyDataConfig:
-    """Which melodies, and how they are written."""
+class SequenceDataConfig:
+    """Which music, and how it is written."""
 
     dataset: str = "freedoom"
     """Folder of a packed data set (made by `musegan prepare`), or the name of an embedded one."""
     track: str = "lead"
-    """A pitched track; `lead` is all of them together. Of what sounds at once, the highest is the melody."""
-    encoding: Literal["grid", "events"] = "grid"
-    """Tokens: `grid`, one for each time step, a pitch, a hold or a rest; `events`, a pitch or a rest, and how long."""
+    """A pitched track; `lead` is all of them together. Of what sounds at once, the highest is the melody. With the encoding
+    `tracks`, a track with all its notes, or `all` of them, each by itself."""
+    encoding: Literal["grid", "events", "tracks"] = "grid"
+    """Tokens: `grid`, one for each time step of a melody, a pitch, a hold or a rest; `events`, a pitch or a rest, and how
+    long; `tracks`, whatever starts at a step in any track, how long each note lasts, and how far it is to the next."""
     n_bars: int = 16
-    """Most bars of a window; shorter melodies are whole."""
+    """Most bars of a window; what is shorter is whole."""
     normalize_key: bool = True
     """Move each piece to C major or A minor; what is generated is moved back by a real piece's shift."""
     transpose_semitones: int = 0
@@ -44,7 +46,7 @@ class MelodyDataConfig:
 
 
 _ALL_KINDS = ("width", "n_layers", "position_in_bar", "dropout")
-MELODY_KIND_KEYS = {
+SEQUENCE_KIND_KEYS = {
     "lstm": (*_ALL_KINDS, "embedding"),
     "gru": (*_ALL_KINDS, "embedding"),
     "transformer": (*_ALL_KINDS, "n_heads", "positions"),
@@ -53,7 +55,7 @@ MELODY_KIND_KEYS = {
 
 
 @dataclass(frozen=True)
-class MelodyModelConfig:
+class SequenceModelConfig:
     """The network; the defaults are the article's."""
 
     kind: Literal["lstm", "gru", "transformer"] = "lstm"
@@ -66,8 +68,8 @@ class MelodyModelConfig:
     """Recurrent layers, or blocks."""
     n_heads: int = 4
     """Of the attention; twice as many divide `width`."""
-    positions: Literal["rotary", "sinusoidal"] = "rotary"
-    """How attention knows which token is which."""
+    positions: Literal["rotary", "musical", "sinusoidal"] = "rotary"
+    """How attention knows which token is which: by its number, or in half of the heads by its step of the music."""
     position_in_bar: bool = False
     """The model is told at which step of the bar each token ends."""
     dropout: float = 0.0
@@ -76,13 +78,15 @@ class MelodyModelConfig:
     def __post_init__(self):
         check_least(self, 1, "embedding", "width", "n_layers", "n_heads")
         check_decay(self, "dropout")
-        check_meaning(self, MELODY_KIND_KEYS)
+        check_meaning(self, SEQUENCE_KIND_KEYS)
         if self.kind == "transformer" and self.width % (2 * self.n_heads):
             raise UserError(f"model.width must be a multiple of twice model.n_heads={self.n_heads}: got {self.width}")
+        if self.positions == "musical" and self.n_heads % 2:
+            raise UserError(f"model.positions=musical needs an even model.n_heads: got {self.n_heads}")
 
 
 @dataclass(frozen=True)
-class MelodyTrainConfig:
+class SequenceTrainConfig:
     """The loop."""
 
     steps: int = 2000
@@ -102,7 +106,7 @@ class MelodyTrainConfig:
     ema_decay: float = 0.0
     """Of the weights' moving average, which is what is saved and sampled; 0 takes the weights themselves."""
     validate_every: int = 50
-    """Steps between looks at the held-out pieces, each with a melody as a picture and a MIDI file."""
+    """Steps between looks at the held-out pieces, each with music as a picture and a MIDI file."""
     patience: int = 10
     """The run ends when so many looks in a row found nothing better; 0 for never."""
     checkpoint_every: int = 50
@@ -118,13 +122,13 @@ class MelodyTrainConfig:
 
 
 @dataclass(frozen=True)
-class MelodyConfig:
+class SequenceConfig:
     """Everything that decides a run."""
 
-    family: ClassVar[str] = "melody"
-    description: ClassVar[str] = "Trains a model of melodies, token by token, on a packed data set."
-    default_run: ClassVar[str] = "runs/melody"
+    family: ClassVar[str] = "sequence"
+    description: ClassVar[str] = "Trains a model that writes melodies or whole bands token by token, on a packed data set."
+    default_run: ClassVar[str] = "runs/sequence"
 
-    data: MelodyDataConfig = field(default_factory=MelodyDataConfig)
-    model: MelodyModelConfig = field(default_factory=MelodyModelConfig)
-    train: MelodyTrainConfig = field(default_factory=MelodyTrainConfig)
+    data: SequenceDataConfig = field(default_factory=SequenceDataConfig)
+    model: SequenceModelConfig = field(default_factory=SequenceModelConfig)
+    train: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)

@@ -1,8 +1,9 @@
-"""Melodies from a trained model, token by token: of exactly so many bars, from a beginning or from none."""
+"""Melodies and whole bands from a trained model, token by token: of exactly so many bars, from a beginning or from none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,13 @@ from musegan.keys import SCALE, Key
 from musegan.models import SequenceModel
 from musegan.models.generator import MAX_BARS
 from musegan.ops.notes import roll_from_notes
-from musegan.roll import Roll
-from musegan.sampling import exact, in_key
+from musegan.roll import Roll, RollSpec
+from musegan.sampling import exact, in_key, packed_parts
 from musegan.seeding import generator_for
-from musegan.tokens import BEGIN, END, FIRST_PITCH
+from musegan.tokens import BEGIN, END, Place
 
-_BATCH = 64    # melodies made at a time; does not change any of them
+_BATCH = 64    # made at a time; does not change any of them
+_N_DRAWS = 256    # random numbers drawn at a time, likewise
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Choice:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits [N, V], -inf where a token is not allowed -> probabilities [N, V] of what may be chosen."""
+        if self.temperature and not self.top_k and self.top_p == 1:    # nothing is left out: no order is needed
+            return ((logits - logits.amax(1, keepdim=True)) / self.temperature).softmax(1)
         order = logits.sort(dim=1, descending=True, stable=True).indices    # [N, V]
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter_(1, order[:, :1], 1)
@@ -68,7 +72,7 @@ def sample(
     only_scale: bool = False,
     in_training_key: bool = False,
 ) -> Roll:
-    """Makes melodies. Sample i depends on the seed and on i, not on how many are asked for.
+    """Makes music. Sample i depends on the seed and on i, not on how many are asked for.
 
     Args:
         model: a trained one.
@@ -76,12 +80,12 @@ def sample(
         n_bars: B, 1 to 1024, of which the beginning is a part.
         seed: any integer.
         choice: how tokens are chosen.
-        first_sample: number of the first melody.
-        prime: tokens [L] that all melodies begin with, of fewer bars than `n_bars`; see `Vocabulary.encode`.
+        first_sample: number of the first one.
+        prime: tokens [L] that all begin with, of fewer bars than `n_bars`; see `Vocabulary.encode`.
         key, only_scale: see `musegan.sampling.in_key`. A model trained in one key takes no token that leaves the scale.
-        in_training_key: leave melodies in the key they were trained in.
+        in_training_key: leave music in the key that was trained in.
     Returns:
-        planes [N, 1, B, T, P] bool.
+        planes [N, K, B, T, P] bool.
     Raises:
         UserError: B is out of range.
     """
@@ -100,6 +104,16 @@ def sample(
     return Roll(*(torch.cat(planes) for planes in zip(*rolls)))
 
 
+def sample_packed(
+    model: SequenceModel, n_samples: int, n_bars: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> Roll:
+    """`sample` as bits; see `musegan.sampling.packed_parts`."""
+    model = exact(model)
+    return packed_parts(
+        lambda first, n: sample(model, n, n_bars, seed, first_sample=first), n_samples, model.spec, n_bars, progress
+    )
+
+
 @torch.no_grad()
 def draw_tokens(
     model: SequenceModel,
@@ -110,7 +124,7 @@ def draw_tokens(
     prime: np.ndarray | None = None,
     only_scale: bool = False,
 ) -> Tensor:
-    """Tokens of melodies that last exactly so many steps.
+    """Tokens of music that lasts exactly so many steps.
 
     Args:
         model: in float64, so that how many are made at once moves no token.
@@ -121,34 +135,47 @@ def draw_tokens(
     """
     vocabulary, n = model.vocabulary, len(numbers)
     usable = torch.ones(vocabulary.size, dtype=torch.bool)
-    usable[END] = False    # melodies end when their time is over
     if only_scale:
-        pitches = (torch.arange(vocabulary.n_pitches) + model.spec.lowest_pitch) % 12
-        usable[FIRST_PITCH : FIRST_PITCH + vocabulary.n_pitches] = torch.isin(pitches, torch.tensor(SCALE))
-    draws = [torch.rand(2 * n_steps, generator=generator_for(seed, "melody", i), dtype=torch.float64) for i in numbers]
-    draws = torch.stack(draws)    # [N, 2 * steps]: no melody takes more tokens
+        in_scale = torch.isin((vocabulary.pitch + model.spec.lowest_pitch) % 12, torch.tensor(SCALE))
+        usable = (vocabulary.pitch < 0) | in_scale    # [V]
+    streams = [generator_for(seed, "melody", i) for i in numbers]
     told = torch.tensor([BEGIN, *([] if prime is None else prime.tolist())]).expand(n, -1)    # [N, 1 + L]
+    place = vocabulary.begin(n)
+    for token in told[:, 1:].unbind(1):
+        place = vocabulary.after(place, token)
     logits, state = model.run(told)
-    tokens, logits = [told], logits[:, -1]
-    for turn in range(2 * n_steps):
-        left = n_steps - state.elapsed    # [N]
-        if not left.any():
+    tokens, logits, going = [told], logits[:, -1], torch.arange(n)
+    for turn in itertools.count():
+        on = place.elapsed < n_steps    # [N]
+        if not on.any():
             break
-        allowed = usable & vocabulary.follows[tokens[-1][:, -1]] & (vocabulary.lasting <= left[:, None])    # [N, V]
-        allowed[left == 0] = torch.arange(vocabulary.size) == END
+        if 4 * on.count_nonzero() <= 3 * len(on):    # a quarter is over: the others go on without it
+            going, logits, state, place = going[on], logits[on], state.rows(on), Place(*(each[on] for each in place))
+        if turn % _N_DRAWS == 0:
+            draws = torch.stack([torch.rand(_N_DRAWS, generator=stream, dtype=torch.float64) for stream in streams])
+        allowed = usable & vocabulary.allowed(place, n_steps)    # [N, V]
         probability = choice.probabilities(torch.where(allowed, logits, -torch.inf)).cumsum(1)
-        chosen = torch.searchsorted(probability, draws[:, turn, None] * probability[:, -1:], right=True)    # [N, 1]
-        tokens.append(chosen)
-        logits, state = model.step(chosen[:, 0], state)
+        chosen = torch.searchsorted(probability, draws[going, turn % _N_DRAWS, None] * probability[:, -1:], right=True)
+        tokens.append(torch.full((n, 1), END).index_copy(0, going, chosen))
+        chosen = chosen[:, 0]
+        place = vocabulary.after(place, chosen)
+        logits, state = model.step(chosen, state)
     return torch.cat(tokens, 1)
 
 
 def to_roll(model: SequenceModel, tokens: Sequence[np.ndarray], n_bars: int) -> Roll:
-    """Tokens of N melodies as planes [N, 1, B, T, P] bool; see `Vocabulary.decode`."""
-    spec, rows = model.spec, []
-    for i, melody in enumerate(tokens):
-        ends = np.flatnonzero(melody == END)
-        line = model.vocabulary.decode(melody[: ends[0]] if len(ends) else melody)    # [n, 3]
-        rows.append(np.concatenate([np.full((len(line), 1), i), np.zeros((len(line), 1), np.int64), line], 1))
-    table = torch.from_numpy(np.concatenate(rows) if rows else np.zeros((0, 5), np.int64))    # [n, 5]
-    return roll_from_notes(table, len(tokens), 1, n_bars, spec.steps_per_bar, spec.n_pitches)
+    """Tokens of N samples as planes [N, K, B, T, P] bool; see `Vocabulary.decode`."""
+    rows = []
+    for i, sequence in enumerate(tokens):
+        ends = np.flatnonzero(sequence == END)
+        music = model.vocabulary.decode(sequence[: ends[0]] if len(ends) else sequence)    # [n, 3]
+        rows.append(np.insert(music, 0, i, 1))
+    voices = np.concatenate(rows) if rows else np.zeros((0, 4), np.int64)
+    return roll_of_voices(voices, len(tokens), n_bars, model.spec)
+
+
+def roll_of_voices(voices: np.ndarray, n_samples: int, n_bars: int, spec: RollSpec) -> Roll:
+    """A table of sample, voice, start and end step [n, 4] as planes [N, K, B, T, P] bool; see `musegan.tokens`."""
+    track_pitch = np.stack(np.divmod(voices[:, 1], spec.n_pitches), 1)
+    table = torch.from_numpy(np.concatenate([voices[:, :1], track_pitch, voices[:, 2:]], 1))    # [n, 5]
+    return roll_from_notes(table, n_samples, spec.n_tracks, n_bars, spec.steps_per_bar, spec.n_pitches)
