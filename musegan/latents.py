@@ -21,9 +21,9 @@ THEME = 0.9    # share of variance that sections have in common: as much returns
 
 
 def draw(model: Generator, samples: Sequence[int], seed: int) -> Tensor:
-    """[N, *latent_shape], standard normal: one row for each sample's number."""
+    """[N, *latent_shape], standard normal as the model's `prior` is: one row for each sample's number."""
     rows = [_noise(model.latent_shape, seed, "latents", i) for i in samples]
-    return torch.stack(rows) if rows else torch.empty(0, *model.latent_shape, dtype=torch.float64)
+    return model.prior(torch.stack(rows)) if rows else torch.empty(0, *model.latent_shape, dtype=torch.float64)
 
 
 def interpolate(a: Tensor, b: Tensor, n: int) -> Tensor:
@@ -54,7 +54,9 @@ def interpolate(a: Tensor, b: Tensor, n: int) -> Tensor:
     return torch.stack([*steps, b])
 
 
-def vary(z: Tensor, amount: float, seed: int, first: int = 0, others: Tensor | None = None) -> Tensor:
+def vary(
+    z: Tensor, amount: float, model: Generator, seed: int, first: int = 0, others: Tensor | None = None
+) -> Tensor:
     """Latents near others, as far as `amount` says: 0 the same, 1 unrelated; standard normal where these are.
 
     Args:
@@ -67,7 +69,7 @@ def vary(z: Tensor, amount: float, seed: int, first: int = 0, others: Tensor | N
     if not len(z):
         return z.clone()
     if others is None:
-        others = torch.stack([_noise(z.shape[1:], seed, "variation", first + i) for i in range(len(z))])
+        others = model.prior(torch.stack([_noise(z.shape[1:], seed, "variation", first + i) for i in range(len(z))]))
     return math.sqrt(1 - amount**2) * z + amount * others
 
 
@@ -90,8 +92,11 @@ def reroll(
         raise ValueError(f"track must be 0 to {model.spec.n_tracks - 1}: got {track}")
     z = z.clone()
     for i, sample in enumerate(z):
-        noise = _noise(sample.shape[1:], seed, "reroll", track, first + i) if others is None else others[i, 1 + track]
-        sample[1 + track] = noise
+        if others is None:
+            noise = _noise((1, 1, *sample.shape[1:]), seed, "reroll", track, first + i)
+            sample[1 + track] = model.prior(noise)[0, 0]
+        else:
+            sample[1 + track] = others[i, 1 + track]
     return z
 
 
@@ -169,7 +174,9 @@ def _sections(model: Generator, n_bars: int, form: str | None) -> tuple[int, Seq
 
 def _section(model: Generator, theme: Tensor, length: int, seed: int, sample: int, number: int) -> Tensor:
     """[rows, 2, length, Z] of the section with this number; number 0 begins with the theme's phrase."""
-    first = theme if number == 0 else _mixed(theme, _noise(theme.shape, seed, "section", sample, number, 0))
+    first = theme
+    if number:
+        first = _mixed(theme, model.prior(_noise((1, *theme.shape), seed, "section", sample, number, 0))[0])
     common, parts = first[:, :1], []    # [rows, 1, Z]
     for phrase in range(-(-length // model.n_bars)):
         own = first[:, 1:]    # [rows, S, Z]

@@ -34,10 +34,10 @@ class Encoded(NamedTuple):
 
 
 class Autoencoder:
-    """An encoder and its decoder, which sounds from the encoder's thresholds.
+    """An encoder and its decoder, which sounds from the encoder's thresholds, each cell by itself.
 
-    Those that a generator carries make its samples sound as often as the data; how sure it is of a phrase that was encoded is
-    another matter.
+    The thresholds and the steadiness that a generator carries make its samples sound as often as the data, and as long; how
+    sure it is of a phrase that was encoded is another matter.
 
     Args:
         model: the decoder.
@@ -46,7 +46,7 @@ class Autoencoder:
 
     def __init__(self, model: Generator, encoder: PhraseEncoder):
         self.model, self.encoder = copy.deepcopy(exact(model)), exact(encoder)
-        self._of_samples = self.model.thresholds.clone()    # [2, K]
+        self._thresholds, self._steadiness = self.model.thresholds.clone(), self.model.steadiness.clone()    # of samples
 
     @torch.no_grad()
     def encode(self, roll: Roll) -> list[Tensor]:
@@ -69,13 +69,15 @@ class Autoencoder:
             latents: of phrases, [N, 1 + K, 1 + B, Z] or as of `strung`.
             decoding: how logits become notes.
             seed, number: of random draws, the same for all phrases.
-            drawn: a track whose latents come from no phrase; it sounds as often as in samples.
+            drawn: a track whose latents come from no phrase; it sounds as in samples.
         Returns:
             planes [N, K, B, T, P] bool.
         """
         self.model.thresholds.copy_(self.encoder.thresholds)
+        self.model.steadiness.zero_()
         if drawn is not None:
-            self.model.thresholds[:, drawn] = self._of_samples[:, drawn]
+            self.model.thresholds[:, drawn] = self._thresholds[:, drawn]
+            self.model.steadiness[drawn] = self._steadiness[drawn]
         return render(self.model, latents, seed, [number] * len(latents), decoding)
 
     def more(self, window: Tensor, amounts: Mapping[str, float]) -> Tensor:

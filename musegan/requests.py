@@ -206,7 +206,7 @@ def _drawn(model: Generator, request: Request) -> Iterator[Made]:
         if request.reroll is not None:
             z = reroll(z, names.index(request.reroll), model, request.seed, first, others)
         if request.vary is not None:
-            z = vary(z, request.vary, request.seed, first, others)
+            z = vary(z, request.vary, model, request.seed, first, others)
         roll = _made(model, request, z, request.seed, numbers)
         for version, number, phrase in zip(versions, numbers, roll.phrases()):
             about = {"seed": request.seed, "sample": number} | ({"version": version} if is_version else {})
@@ -263,7 +263,7 @@ def _version(model: Generator, request: Request, z: Tensor, track: int | None, v
     seed = derived_seed(request.seed, "window", window)
     if track is not None:
         z = reroll(z, track, model, seed, version)
-    return z if request.vary is None else vary(z, request.vary, seed, version)
+    return z if request.vary is None else vary(z, request.vary, model, seed, version)
 
 
 def _accompaniments(model: Generator, request: Request, say: Say) -> Iterator[Made]:

@@ -223,6 +223,7 @@ def test_mistakes_in_a_config_of_melodies(options, message):
     ("--train.beta=-1", "train.beta must be at least 0: got -1"),
     ("--train.ema_decay=1", r"train.ema_decay must lie in \[0, 1\): got 1"),
     ("--model.encoder_width=0", "model.encoder_width must be at least 1: got 0"),
+    ("--model.bar_likeness=1.1", r"model.bar_likeness must lie in \[0, 1\]: got 1.1"),
     ("--model.discriminator_width=64", "did you mean model.*_width?"),
 ])
 def test_keys_of_an_autoencoder_are_checked(option, message):

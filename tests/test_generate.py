@@ -153,6 +153,7 @@ def weight(name, value):
     ("config.json", setting('"median_pitch": [60]', r'"median_pitch": \[[^]]*\]'), "median_pitch must have one entry for each"),
     ("config.json", setting('"own_bar_share": NaN'), "own_bar_share must be at least 0"),
     ("config.json", setting(f'"own_bar_share": 1{"0" * 400}'), "cannot read"),
+    ("config.json", setting('"bar_likeness": 1.5'), "bar_likeness must lie in"),
     ("config.json", setting(f'"n_bars": {10**9}'), "a phrase has 1 to 1024 bars"),
     ("config.json", setting(f'"n_blocks": {10**9}'), "n_blocks must be a whole number from 0 to"),
     ("config.json", setting(f'"width": {10**6}'), "does not fit its config"),    # terabytes

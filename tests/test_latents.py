@@ -58,14 +58,14 @@ def test_variations_stay_standard_normal_and_near():
     generator, _ = pair(latent_size=500)
     z = draw(generator, range(20), seed=0)
     for amount in (0.0, 0.3, 1.0):
-        varied = vary(z, amount, seed=1)
+        varied = vary(z, amount, generator, seed=1)
         assert varied.std().item() == pytest.approx(1, abs=0.02)
         correlation = (z * varied).mean().item()
         assert correlation == pytest.approx((1 - amount**2) ** 0.5, abs=0.02)
-    assert torch.equal(vary(z[:5], 0.3, 1)[3:], vary(z[3:5], 0.3, 1, first=3))
+    assert torch.equal(vary(z[:5], 0.3, generator, 1)[3:], vary(z[3:5], 0.3, generator, 1, first=3))
     for amount in (-0.1, 1.1):
         with pytest.raises(UserError, match=r"the amount of variation must lie in \[0, 1\]"):
-            vary(z, amount, 0)
+            vary(z, amount, generator, 0)
 
 
 def test_a_reroll_changes_one_row():
@@ -118,6 +118,18 @@ def test_sections_share_a_theme(monkeypatch):
         assert (correlation - latents.THEME**0.5).abs().max() < 0.1
     monkeypatch.setattr(latents, "THEME", 0.0)
     assert (piece(generator, 8, seed=0)[0, :, 0, 0] * piece(generator, 8, seed=0)[0, :, 0, 2]).mean(1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.7])
+def test_bars_of_all_that_is_drawn_are_as_alike_as_the_model_says(likeness):
+    generator, _ = pair(latent_size=500, bar_likeness=likeness)
+    z = draw(generator, range(20), seed=0)    # [N, rows, 1 + B, Z]
+    for made in (z, vary(z, 1.0, generator, seed=1), reroll(z, 1, generator, seed=1)[:, 2:3]):
+        assert made.std().item() == pytest.approx(1, abs=0.03)
+        assert (made[:, :, 1] * made[:, :, 2]).mean().item() == pytest.approx(likeness, abs=0.05)
+    own = piece(generator, 4, "AB", seed=0)[0, :, 1]    # [rows, B, Z]
+    for one, other in ((0, 1), (2, 3)):
+        assert (own[:, one] * own[:, other]).mean().item() == pytest.approx(likeness, abs=0.1)
 
 
 def test_pieces_that_cannot_be():

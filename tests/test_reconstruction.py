@@ -107,6 +107,19 @@ def test_a_reroll_leaves_the_other_tracks_of_the_phrase(autoencoder, tmp_path):
         assert not torch.equal(each.frame[2], alone.frame[2])
 
 
+def test_steadiness_is_for_what_comes_from_no_phrase(autoencoder):
+    """Cells of a reconstruction count by themselves; a track that is drawn anew is made as samples are."""
+    decoder, encoder = copy.deepcopy(autoencoder)
+    decoder.thresholds.copy_(encoder.thresholds)
+    z = latents(decoder, n=2).double()
+    one = Autoencoder(decoder, encoder)
+    decoder.steadiness.fill_(3.0)
+    other = Autoencoder(decoder, encoder)
+    assert same(one.decode(z), other.decode(z))
+    one, other = (own.decode(z, drawn=2).frame for own in (one, other))
+    assert [torch.equal(one[:, k], other[:, k]) for k in range(5)] == [True, True, False, True, True]
+
+
 def test_an_interpolation_ends_in_the_two_reconstructions(autoencoder, tmp_path):
     paths = phrase(tmp_path / "a.mid", seed=0), phrase(tmp_path / "b.mid", seed=1)
     ends = [rolls(autoencoder, phrase=(path,))[0] for path in paths]

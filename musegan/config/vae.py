@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from musegan.config.checks import check_decay, check_learning_rate, check_least
+from musegan.config.checks import check_decay, check_learning_rate, check_least, check_share
 from musegan.config.gan import DataConfig
 
 
@@ -27,12 +27,16 @@ class VaeModelConfig:
     """Weight of a bar's own latent beside the one common to all bars, when training starts."""
     shared_rhythm: bool = True
     """When notes start and sound is in part the same in all bars of a phrase, as in most bands."""
+    bar_likeness: float = 0.0
+    """Share of variance that the bars' own latents of a sample have in common: training takes each bar for itself, but bars of
+    real phrases are alike. Reconstructions do not depend on it, nor, without a discriminator, does what is learned."""
     mono_tracks: list[str] = field(default_factory=list)
     """Names of the tracks that play one note at a time (head `mono`); all others have head `poly`."""
 
     def __post_init__(self):
         check_least(self, 1, "latent_size", "decoder_width", "encoder_width", "track_width")
         check_least(self, 0, "n_blocks", "own_bar_share")
+        check_share(self, "bar_likeness")
 
 
 @dataclass(frozen=True)

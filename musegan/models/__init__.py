@@ -145,6 +145,7 @@ def build_vae(
         n_blocks=config.n_blocks,
         own_bar_share=config.own_bar_share,
         shared_rhythm=config.shared_rhythm,
+        bar_likeness=config.bar_likeness,
     )
     encoder = PhraseEncoder(
         layout, config.latent_size, config.encoder_width, config.track_width, config.n_blocks, attributes

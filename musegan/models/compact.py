@@ -46,6 +46,7 @@ class CompactGenerator(Generator):
         n_blocks: residual blocks along the beats.
         own_bar_share: weight of a bar's own latent beside the one common to all bars.
         shared_rhythm: when notes start and sound is in part the same in all bars.
+        bar_likeness: share of variance that the bars' own latents of a sample have in common.
     """
 
     kind = "compact"
@@ -63,18 +64,22 @@ class CompactGenerator(Generator):
         n_blocks: int = 2,
         own_bar_share: float = 0.35,
         shared_rhythm: bool = True,
+        bar_likeness: float = 0.0,
     ):
         check_positive(n_bars=n_bars, latent_size=latent_size, width=width, track_width=track_width)
         check_n_blocks(n_blocks)
-        if isinstance(own_bar_share, bool) or not isinstance(own_bar_share, (int, float)):
-            raise TypeError(f"own_bar_share must be a number: got {own_bar_share!r}")
+        for name, value in {"own_bar_share": own_bar_share, "bar_likeness": bar_likeness}.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number: got {value!r}")
+        if not 0 <= bar_likeness <= 1:
+            raise ValueError(f"bar_likeness must lie in [0, 1]: got {bar_likeness!r}")
         if not 0 <= own_bar_share < math.inf:
             raise ValueError(f"own_bar_share must be at least 0, and finite: got {own_bar_share!r}")
         check_variant(variant)
         n_tracks, n_beats = layout.spec.n_tracks, layout.spec.beats_per_bar
         n_rows = 1 if variant == "composer" else 1 + n_tracks
         super().__init__(layout, n_bars, facts, (n_rows, 1 + n_bars, latent_size), SLOPE, accompaniment)
-        self.variant, self.own_bar_share = variant, float(own_bar_share)
+        self.variant, self.own_bar_share, self.bar_likeness = variant, float(own_bar_share), float(bar_likeness)
 
         # Shared by the tracks
         if variant != "jamming":
@@ -119,6 +124,12 @@ class CompactGenerator(Generator):
     def has_track_latents(self) -> bool:
         """Whether tracks have latents of their own."""
         return self.variant != "composer"
+
+    def prior(self, noise: Tensor) -> Tensor:
+        """Latents of samples: bars' own lean, number by number, towards those common to all bars, and so to each other."""
+        common, own = noise[:, :, :1], noise[:, :, 1:]    # of [N, rows, 1 + B, Z], or of [N, rows, 2, B, Z]
+        share = self.bar_likeness
+        return torch.cat([common, math.sqrt(1 - share) * own + math.sqrt(share) * common], dim=2)
 
     def _start_at(self, facts: Facts) -> None:
         """Sets the output's bias to the data's density, so that training starts with plausible silence."""

@@ -155,6 +155,10 @@ class Generator(nn.Module, PyTorchModelHubMixin):
         """Whether row 1 + k of its latents is track k's own and changes no other track; row 0 is shared."""
         return False
 
+    def prior(self, noise: Tensor) -> Tensor:
+        """Latents of samples at standard normal noise [N, ...] of their shape, each of them standard normal, too."""
+        return noise
+
     def thresholds_for(self, tracks: Tensor | None) -> Tensor:
         """Thresholds of phrases by what each is given.
 

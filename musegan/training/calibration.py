@@ -51,7 +51,8 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
     if real is not None:
         some = RollLogits(*(plane[:_N_LENGTHS] for plane in logits))
         generator.steadiness.copy_(_steadiness(some, layout, facts, real))
-    generator.thresholds.copy_(_thresholds(logits, generator, facts.frame_density, facts.onset_density))
+    found = _thresholds(logits, layout, generator.steadiness, facts.frame_density, facts.onset_density)
+    generator.thresholds.copy_(found)
     if generator.accompanies:
         generator.given_thresholds[:] = generator.thresholds
         if real is not None:
@@ -62,6 +63,9 @@ def calibrate(generator: Generator, seed: int, real: Roll | None = None) -> None
 def calibrate_reconstructions(decoder: Generator, encoder: PhraseEncoder, real: Roll) -> None:
     """Sets an encoder's thresholds such that reconstructions of phrases sound, and start notes, as often as these.
 
+    Each cell counts by itself: the decoder is surer of a phrase that was encoded than of a sample, and its notes last as long as
+    they should. Steadiness that is right for samples loses notes of reconstructions (docs/experiments.md).
+
     Args:
         decoder, encoder: in evaluation mode.
         real: planes [N, K, B, T, P] bool that they were not trained on, in the training key: of others they are too sure.
@@ -69,7 +73,8 @@ def calibrate_reconstructions(decoder: Generator, encoder: PhraseEncoder, real: 
     like = next(encoder.parameters())
     logits = logits_from(decoder, encoder(decoder.layout.crop(real).to(like)).mean)
     frame_density, onset_density = _densities(real)
-    encoder.thresholds.copy_(_thresholds(logits, decoder, frame_density, onset_density))
+    steadiness = torch.zeros_like(decoder.steadiness)
+    encoder.thresholds.copy_(_thresholds(logits, decoder.layout, steadiness, frame_density, onset_density))
 
 
 def _densities(real: Roll) -> tuple[list[float], list[float]]:
@@ -99,20 +104,21 @@ def _thresholds_to(given: Tensor, generator: Generator, seed: int, real: Roll, p
     spread = phrases[torch.arange(_N_GIVEN) * len(phrases) // _N_GIVEN]    # phrases of a piece lie in a row
     given = GivenRoll(real.map(lambda plane: plane[spread]), given.expand(_N_GIVEN, -1))
     logits = logits_of(generator, range(_N_GIVEN), seed, given)
-    return _thresholds(logits, generator, frame_density, onset_density, _GIVEN_RANGE)
+    return _thresholds(logits, generator.layout, generator.steadiness, frame_density, onset_density, _GIVEN_RANGE)
 
 
 def _thresholds(
     logits: RollLogits,
-    generator: Generator,
+    layout: Layout,
+    steadiness: Tensor,
     frame_density: Sequence[float],
     onset_density: Sequence[float],
     limits: tuple[float, float] = _RANGE,
 ) -> Tensor:
     """[2, K] within limits, at which phrases sound, and start notes, as often as `Facts` says it of the data."""
     found = [
-        _track_thresholds(logits, generator.layout, k, steadiness, frame_density[k], onset_density[k], limits)[0]
-        for k, steadiness in enumerate(generator.steadiness.tolist())
+        _track_thresholds(logits, layout, k, weight, frame_density[k], onset_density[k], limits)[0]
+        for k, weight in enumerate(steadiness.tolist())
     ]
     return torch.stack(found, dim=1)
 

@@ -49,7 +49,7 @@ def deal(generator: Generator, music: Tensor, settings: TrainConfig, number: int
         music: [batch_size / processes, B, T, F].
     """
     n, seed = settings.batch_size, settings.seed
-    latents = torch.randn(n, *generator.latent_shape, generator=generator_for(seed, "latents", number))
+    latents = generator.prior(torch.randn(n, *generator.latent_shape, generator=generator_for(seed, "latents", number)))
     alpha = torch.rand(n, generator=generator_for(seed, "interpolation", number))
     columns = [music, *(own_part(drawn).to(music.device) for drawn in (latents, alpha))]
     if generator.accompanies:

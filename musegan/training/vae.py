@@ -210,7 +210,7 @@ class VaeRecord(Log):
         """Looks at samples and at reconstructions of held-out phrases, and keeps both networks as the newest and, where the
         held-out loss is smallest, as the best; returns numbers and statistics."""
         run, say = self._run, self._progress.say
-        calibrate(decoder, derived_seed(self._seed, "calibration"))
+        calibrate(decoder, derived_seed(self._seed, "calibration"), self._validation.training)
         self._reconstructions.measure(decoder, encoder)
         found, look = self._validation.compare(decoder), self._reconstructions.look(decoder, encoder)
         loss = look.numbers["held_out_loss"]

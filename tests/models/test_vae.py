@@ -1,5 +1,6 @@
 """The autoencoder: its loss is that of the papers, each latent sees what it should, folders come back."""
 
+import dataclasses
 import json
 
 import pytest
@@ -18,12 +19,12 @@ from tests.models.test_layout import LAYOUT, SPEC, random_roll
 SMALL = VaeModelConfig(latent_size=8, decoder_width=16, encoder_width=16, track_width=8, n_blocks=1, mono_tracks=["bass"])
 
 
-def pair(attributes=(), seed=0):
+def pair(attributes=(), seed=0, config=SMALL):
     torch.manual_seed(seed)
     counts = torch.zeros(3, 12, dtype=torch.int64)
     for k, (first, n) in enumerate(zip(LAYOUT.first_pitch, LAYOUT.n_pitches)):
         counts[k, first : first + n] = 1
-    decoder, encoder = build_vae(SMALL, SPEC, counts, 2, FACTS, attributes)
+    decoder, encoder = build_vae(config, SPEC, counts, 2, FACTS, attributes)
     assert decoder.layout == LAYOUT
     return decoder.eval(), encoder.eval()
 
@@ -83,6 +84,17 @@ def test_loss_weighs_shared_latents_and_the_tracks_own():
     found = Bound(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2, 3, 4))
     assert found.loss(beta=0.5, track_beta=2.0).item() == 5 + 0.5 * 4 + 2.0 * 8
     assert found.loss(beta=1.0, track_beta=1.0, free_nats=3.0).item() == 5 + 3 * 12
+
+
+def test_bars_that_are_alike_change_samples_and_nothing_that_was_learned():
+    (decoder, encoder), x = pair(), features()
+    alike = pair(config=dataclasses.replace(SMALL, bar_likeness=0.5))[0]
+    noise = torch.randn(4, *decoder.latent_shape)
+    one, other = (bound(network, encoder(x), x, noise) for network in (decoder, alike))
+    assert torch.equal(one.reconstruction, other.reconstruction) and torch.equal(one.divergence, other.divergence)
+    assert torch.equal(decoder.prior(noise), noise)
+    common, own = noise[:, :, :1], noise[:, :, 1:]
+    assert torch.allclose(alike.prior(noise), torch.cat([common, (own + common) / 2**0.5], dim=2))
 
 
 def test_divergence_that_is_free_has_no_gradient():

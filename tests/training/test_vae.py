@@ -1,19 +1,24 @@
 """The autoencoder's loop: learns what it is given, resumes bit for bit, stops when asked; and how it looks at itself."""
 
+import copy
 import dataclasses
 import json
 
 import pytest
 import torch
 
-from musegan.config import DataConfig, VaeConfig, VaeModelConfig, VaeTrainConfig
+from musegan.config import DataConfig, TrainConfig, VaeConfig, VaeModelConfig, VaeTrainConfig
 from musegan.data.dataset import PackedDataset
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.models import load_encoder, load_generator
 from musegan.reconstruction import Autoencoder
+from musegan.seeding import derived_seed
+from musegan.training.calibration import calibrate
 from musegan.training.reconstructions import attributes, f1_scores, much_less_little
+from musegan.training.splits import split
+from musegan.training.updates import deal
 from musegan.training.vae import Adversary, train
 from tests.data.songs import midi
 from tests.models.test_layout import SPEC, random_roll
@@ -106,6 +111,16 @@ def test_a_small_data_set_comes_back_as_it_was(scales, tmp_path):
     assert autoencoder.encoder.directions.abs().amax((1, 2, 3))[1] > 0    # register: density never differs here
 
 
+def test_samples_are_calibrated_by_training_phrases(songs, tmp_path):
+    """And so their notes have a steadiness, as a GAN's have."""
+    run = run_in(tmp_path)
+    assert train(TINY, songs, run)
+    decoder = load_generator(run.newest)
+    again, training = copy.deepcopy(decoder), split(TINY.data, songs).training
+    calibrate(again, derived_seed(TINY.train.seed, "calibration"), training.sample(16, TINY.train.seed))
+    assert torch.equal(again.steadiness, decoder.steadiness) and decoder.steadiness.any()
+
+
 def test_f1_counts_cells_of_each_track():
     real, made = torch.zeros(2, 3, 1, 2, 4, dtype=torch.bool), torch.zeros(2, 3, 1, 2, 4, dtype=torch.bool)
     real[0, 0, 0, 0, :4] = True
@@ -131,6 +146,13 @@ def test_a_direction_goes_from_little_to_much():
     values = torch.tensor([0.0, 4.0, float("nan"), 1.0, 5.0, 2.0, 3.0])
     assert much_less_little(latents, values).tolist() == [5.5 - 1.5]
     assert much_less_little(latents, values * float("nan")).tolist() == [0.0]
+
+
+def test_the_discriminator_sees_samples_as_they_are_drawn():
+    decoder, _ = pair(config=dataclasses.replace(TINY.model, bar_likeness=1.0))
+    (part,) = deal(decoder, features(), TrainConfig(batch_size=4), 0)
+    own = part.latents[:, :, 1:]
+    assert torch.equal(own, part.latents[:, :, :1].expand_as(own))    # all bars alike
 
 
 def test_the_discriminator_learns_first_and_the_decoder_by_what_it_says():
