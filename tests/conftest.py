@@ -2,7 +2,7 @@
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:    # one thread each, before torch is loaded: threads of several processes get in each other's way
+if "PYTEST_XDIST_WORKER" in os.environ:    # before torch is loaded: threads of several processes get in each other's way
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
