@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from musegan.errors import UserError
 from musegan.roll import RollSpec, Track
 from musegan.tokens import BEGIN, END, FIRST_NOTE, FIRST_PITCH, REST, LineVocabulary, TrackVocabulary, vocabulary_of
 
@@ -146,6 +147,16 @@ def test_what_is_no_music_is_refused(vocabulary, tokens, message):
 def test_vocabularies_that_there_are_not(arguments, message):
     with pytest.raises(ValueError, match=message):
         LineVocabulary(*arguments)
+
+
+def test_too_many_tracks():
+    """As many as there may be are written as they are, in the windows' integers too; more are refused."""
+    most = TrackVocabulary(128, T, (False,) * 127)
+    notes = np.array([[127 * 128 - 1, 0, 2]])
+    tokens = torch.tensor(most.encode(notes, T)).short()
+    np.testing.assert_array_equal(most.decode(tokens.numpy()), notes)
+    with pytest.raises(UserError, match="128 tracks of 128 pitches and 8 steps a bar take 16,402 tokens: at most 16,384"):
+        TrackVocabulary(128, T, (False,) * 128)
 
 
 def test_the_vocabulary_of_a_spec():

@@ -50,7 +50,7 @@ class TransformerModel(SequenceModel):
         position_in_bar: bool = False,
         dropout: float = 0.0,
     ):
-        super().__init__(encoding, spec, n_bars, facts, width, position_in_bar)
+        super().__init__(encoding, spec, n_bars, facts, width, position_in_bar, dropout)
         check_positive(n_heads=n_heads)
         check_n_layers(n_layers)
         if width % (2 * n_heads):
@@ -63,7 +63,6 @@ class TransformerModel(SequenceModel):
         nn.init.normal_(self.embedding.weight, std=0.02)
         if self.position is not None:
             nn.init.normal_(self.position.weight, std=0.02)
-        self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, self.vocabulary.size)

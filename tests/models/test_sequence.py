@@ -187,7 +187,9 @@ def test_model_folders(name, encoding, tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"encoding": "words"}, "encoding must be grid or events: got 'words'"),
+    ({"encoding": "words"}, "encoding must be one of grid, events, tracks: got 'words'"),
+    ({"encoding": ["grid"]}, r"encoding must be one of grid, events, tracks: got \['grid'\]"),
+    ({"dropout": float("nan")}, r"dropout must lie in \[0, 1\): got nan"),
     ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
     ({"positions": "none"}, "positions must be rotary, musical or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
