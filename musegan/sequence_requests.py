@@ -14,19 +14,19 @@ import torch
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
 from musegan.data.lines import skyline
-from musegan.data.sequences import Passage, cut, voices
 from musegan.data.piece import Piece, read_melodies, read_pieces
+from musegan.data.sequences import Passage, cut, voices
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key, in_scale, key_shifts, name_of_shift, pitch_class_weights, transpose
-from musegan.sequences import Choice, roll_of_voices, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
 from musegan.roll import Roll
 from musegan.sampling import exact
+from musegan.sequences import Choice, roll_of_voices, sample
 
 DEFAULT_PRIME_BARS = 2
 _BATCH = 64    # made at a time, so that memory does not grow with their number

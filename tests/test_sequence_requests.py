@@ -14,12 +14,12 @@ from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
 from musegan.keys import SCALE
-from musegan.sequences import sample
-from musegan.sequence_requests import SequenceRequest, make_sequences
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
 from musegan.ops import notes
 from musegan.roll import Roll, RollSpec, Track
+from musegan.sequence_requests import SequenceRequest, make_sequences
+from musegan.sequences import sample
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.data.test_piece import midi as file_of

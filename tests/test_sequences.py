@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 import musegan.sequences
 from musegan.errors import UserError
 from musegan.keys import SCALE, Key
-from musegan.sequences import Choice, draw_tokens, sample
 from musegan.ops import notes
 from musegan.sampling import exact
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.tokens import END, FIRST_PITCH
 from tests.models.test_sequence import CONFIGS, model_of
 
