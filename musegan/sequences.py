@@ -139,7 +139,9 @@ def draw_tokens(
         in_scale = torch.isin((vocabulary.pitch + model.spec.lowest_pitch) % 12, torch.tensor(SCALE))
         usable = (vocabulary.pitch < 0) | in_scale    # [V]
     streams = [generator_for(seed, "melody", i) for i in numbers]
-    told = torch.tensor([BEGIN, *([] if prime is None else prime.tolist())]).expand(n, -1)    # [N, 1 + L]
+    prime = np.zeros(0, np.int64) if prime is None else prime
+    n_begun = int(vocabulary.lasting[prime].sum())
+    told = torch.tensor([BEGIN, *vocabulary.open_ended(prime).tolist()]).expand(n, -1)    # [N, 1 + L]
     place = vocabulary.begin(n)
     for token in told[:, 1:].unbind(1):
         place = vocabulary.after(place, token)
@@ -154,7 +156,7 @@ def draw_tokens(
             going, logits, state, place = going[on], logits[on], state.rows(on), Place(*(each[on] for each in place))
         if turn % _N_DRAWS == 0:
             draws = torch.stack([torch.rand(_N_DRAWS, generator=stream, dtype=torch.float64) for stream in streams])
-        allowed = usable & vocabulary.allowed(place, n_steps)    # [N, V]
+        allowed = usable & vocabulary.allowed(place, n_steps, n_begun)    # [N, V]
         probability = choice.probabilities(torch.where(allowed, logits, -torch.inf)).cumsum(1)
         chosen = torch.searchsorted(probability, draws[going, turn % _N_DRAWS, None] * probability[:, -1:], right=True)
         tokens.append(torch.full((n, 1), END).index_copy(0, going, chosen))

@@ -105,6 +105,10 @@ class TrackVocabulary(Vocabulary):
         tokens, counts = (np.stack(part, 1).ravel() for part in zip(*columns))    # [(n + 1) * 5]
         return np.repeat(tokens, counts)
 
+    def open_ended(self, tokens: np.ndarray) -> np.ndarray:
+        says_more = np.flatnonzero(self.lasting.numpy()[tokens] == 0)
+        return tokens[: says_more[-1] + 1 if len(says_more) else 0]
+
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         tokens = self._checked(tokens)
         starts = self.lasting[tokens].cumsum(0)    # [L]
