@@ -21,6 +21,7 @@ from musegan.seeding import generator_for
 from musegan.tokens import BEGIN, END, Place
 
 _BATCH = 64    # made at a time; does not change any of them
+_BATCH_BARS = 1024    # of these in all: what attention keeps of a bar of a band takes half a megabyte
 _N_DRAWS = 256    # random numbers drawn at a time, likewise
 
 
@@ -92,8 +93,9 @@ def sample(
     if not 1 <= n_bars <= MAX_BARS:
         raise UserError(f"--bars must be 1 to {MAX_BARS}: got {n_bars}")
     model, rolls, normal = exact(model), [], bool(model.facts.key_shifts)
-    for first in range(first_sample, first_sample + n_samples, _BATCH):
-        numbers = range(first, min(first + _BATCH, first_sample + n_samples))
+    size = min(_BATCH, max(_BATCH_BARS // n_bars, 1))
+    for first in range(first_sample, first_sample + n_samples, size):
+        numbers = range(first, min(first + size, first_sample + n_samples))
         tokens = draw_tokens(model, numbers, n_bars * model.spec.steps_per_bar, seed, choice, prime, only_scale and normal)
         roll = to_roll(model, [row.numpy() for row in tokens], n_bars)
         if not in_training_key:

@@ -40,6 +40,16 @@ def test_music_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
     assert len({tuple(row.flatten().tolist()) for row in together.onset}) == 5
 
 
+@pytest.mark.parametrize("n_bars, sizes", [(1, [4, 1]), (2, [3, 2]), (6, [1] * 5), (9, [1] * 5)])
+def test_fewer_long_ones_are_made_at_a_time(n_bars, sizes, monkeypatch):
+    found = []
+    monkeypatch.setattr(musegan.sequences, "_BATCH", 4)
+    monkeypatch.setattr(musegan.sequences, "_BATCH_BARS", 6)
+    monkeypatch.setattr(musegan.sequences, "draw_tokens",
+                        lambda *given: found.append(len(given[1])) or draw_tokens(*given))
+    assert len(sample(model_of("gru"), 5, n_bars, 0).frame) == 5 and found == sizes
+
+
 @pytest.mark.parametrize("encoding", ["events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_is_over_takes_no_part(name, encoding, monkeypatch):
