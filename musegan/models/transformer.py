@@ -111,7 +111,7 @@ class Kept:
     def after(self, n_before: int, keys: Tensor, values: Tensor) -> Kept:
         """What is kept of the first `n_before` tokens and of those after them, [N, heads, L, C / heads]."""
         n_all, kept = n_before + keys.shape[2], self
-        if n_before != self._n_tokens or torch.is_grad_enabled():
+        if n_before != self._n_tokens or torch.is_grad_enabled() or self._keys.requires_grad:
             kept = Kept(*self.first(n_before), n_before)    # of which more is made below: a copy
         more = -(-n_all // _ROOM) * _ROOM - kept._keys.shape[2]
         if n_all > kept._keys.shape[2]:    # one after the other, so that little is there twice
