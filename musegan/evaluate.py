@@ -25,7 +25,7 @@ from musegan.data.embedded import open_dataset
 from musegan.data.lines import LEAD, line_spec
 from musegan.data.packed import SHARD_PATTERN
 from musegan.errors import UserError
-from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow
+from musegan.evaluation.comparison import Comparison, Estimate, StatisticRow, difference
 from musegan.evaluation.corpus import Corpus
 from musegan.evaluation.report import Accompanist, Evaluation, evaluate, to_json
 from musegan.evaluation.songs import corpus_of_files
@@ -238,6 +238,8 @@ def _real(data: dict[str, PackedDataset], n_bars: int, min_tracks: int, line: st
 def _generated(arguments, model: Generator | SequenceModel | None, real: Corpus, bar: Progress, errors: Console) -> Corpus:
     path, n_bars, limit, seed = arguments.generated, real.n_bars, arguments.max_phrases, arguments.seed
     if model is not None:
+        if model.spec != real.spec:    # said before the work, not after it
+            raise UserError(f"generated and real music must have one spec: {difference(model.spec, real.spec)}")
         task = bar.add_task("sampling", total=arguments.n)
 
         def progress(done: int, total: int) -> None:

@@ -21,11 +21,11 @@ from musegan import __version__, cli, options
 from musegan.errors import UserError
 from musegan.export import LINE_BARS, check_sound, write_midi, write_npz, write_png, write_wav
 from musegan.files import atomic_write
-from musegan.sequence_requests import Accompaniment, make_accompanied, make_sequences
 from musegan.models import Generator, PhraseEncoder, SequenceModel, load_encoder, load_model
 from musegan.models.folder import ENCODER, check_family
 from musegan.requests import Made, count, make
 from musegan.roll import Roll
+from musegan.sequence_requests import Accompaniment, make_accompanied, make_sequences
 from musegan.training.run_folder import model_folder, models_by_name
 
 _N_SHOWN = 8    # phrases in the picture and the table

@@ -9,9 +9,9 @@ from pathlib import Path
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.keys import Key
-from musegan.sequences import Choice
-from musegan.sequence_requests import DEFAULT_PRIME_BARS, SequenceRequest
 from musegan.requests import DEFAULT_N, Request
+from musegan.sequence_requests import DEFAULT_PRIME_BARS, SequenceRequest
+from musegan.sequences import Choice
 
 _OWN_OPTIONS = {
     "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",

@@ -14,19 +14,19 @@ import torch
 from musegan.accompaniment import accompany
 from musegan.data.events import SongError
 from musegan.data.lines import skyline
-from musegan.data.sequences import Passage, cut, voices
 from musegan.data.piece import Piece, read_melodies, read_pieces
+from musegan.data.sequences import Passage, cut, voices
 from musegan.data.sources import find_sources
 from musegan.decoding import Decoding
 from musegan.errors import UserError
 from musegan.export import MAX_TEMPO_BPM, MIN_TEMPO_BPM
 from musegan.keys import Key, in_scale, key_shifts, name_of_shift, pitch_class_weights, transpose
-from musegan.sequences import Choice, roll_of_voices, sample
 from musegan.models import Generator, SequenceModel
 from musegan.ops import notes
 from musegan.requests import DEFAULT_N, MAX_SAMPLE, Made, Say
 from musegan.roll import Roll
 from musegan.sampling import exact
+from musegan.sequences import Choice, roll_of_voices, sample
 
 DEFAULT_PRIME_BARS = 2
 _BATCH = 64    # made at a time, so that memory does not grow with their number
@@ -91,8 +91,8 @@ class Prime(NamedTuple):
     """Planes [1, K, B, T, P] bool, as the file has it; of melodies, one note at a time."""
     tokens: np.ndarray
     """[L] int64, in the key that the model was trained in."""
-    key_shift: int
-    """Semitones by which the file's key lies above C major / A minor."""
+    key_shift: int | None
+    """Semitones by which the key of the music lies above C major / A minor; None where drums alone do not say."""
     moved: int
     """Semitones by which music is moved up to lie where the file does."""
     tempo_bpm: list[float]
@@ -171,7 +171,8 @@ def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say:
     table = notes(piece.roll).numpy()[:, 1:]    # [n, 4]
     table = np.insert(skyline(table[:, 1:]), 0, 0, 1) if model.monophonic else table
     found = pitch_class_weights(frame, spec).any() or request.key is not None
-    key_shift = int(key_shifts(frame, spec) if request.key is None else request.key.shift) if found else 0
+    unknown = 0 if model.facts.key_shifts else None    # in the key that was trained in, or in any
+    key_shift = int(key_shifts(frame, spec) if request.key is None else request.key.shift) if found else unknown
     moved = key_shift if model.facts.key_shifts else 0
     own, home = (cut(Passage(voices(table, spec, -semitones), frame.shape[2], 0, 0), 0, n_own, spec.steps_per_bar).notes
                  for semitones in (0, moved))
@@ -208,7 +209,9 @@ def _continued(model: SequenceModel, request: SequenceRequest, prime: Prime, n_b
     )    # fmt: skip
     made = transpose(made, torch.full((n,), prime.moved), model.spec)
     if request.only_scale:
-        made = in_scale(made, torch.full((n,), prime.key_shift), model.spec)
+        is_known = prime.key_shift is not None
+        shifts = torch.full((n,), prime.key_shift) if is_known else key_shifts(made.frame, model.spec)
+        made = in_scale(made, shifts, model.spec)
     n_own = prime.roll.frame.shape[2]
     begun = prime.roll.map(lambda plane: plane.expand(n, *plane.shape[1:]))
     return Roll(*(torch.cat([own, plane[:, :, n_own:]], 2) for own, plane in zip(begun, made)))

@@ -21,6 +21,7 @@ from musegan.seeding import generator_for
 from musegan.tokens import BEGIN, END, Place
 
 _BATCH = 64    # made at a time; does not change any of them
+_BATCH_BARS = 1024    # of these in all: what attention keeps of a bar of a band takes half a megabyte
 _N_DRAWS = 256    # random numbers drawn at a time, likewise
 
 
@@ -92,8 +93,9 @@ def sample(
     if not 1 <= n_bars <= MAX_BARS:
         raise UserError(f"--bars must be 1 to {MAX_BARS}: got {n_bars}")
     model, rolls, normal = exact(model), [], bool(model.facts.key_shifts)
-    for first in range(first_sample, first_sample + n_samples, _BATCH):
-        numbers = range(first, min(first + _BATCH, first_sample + n_samples))
+    size = min(_BATCH, max(_BATCH_BARS // n_bars, 1))
+    for first in range(first_sample, first_sample + n_samples, size):
+        numbers = range(first, min(first + size, first_sample + n_samples))
         tokens = draw_tokens(model, numbers, n_bars * model.spec.steps_per_bar, seed, choice, prime, only_scale and normal)
         roll = to_roll(model, [row.numpy() for row in tokens], n_bars)
         if not in_training_key:
@@ -139,7 +141,9 @@ def draw_tokens(
         in_scale = torch.isin((vocabulary.pitch + model.spec.lowest_pitch) % 12, torch.tensor(SCALE))
         usable = (vocabulary.pitch < 0) | in_scale    # [V]
     streams = [generator_for(seed, "melody", i) for i in numbers]
-    told = torch.tensor([BEGIN, *([] if prime is None else prime.tolist())]).expand(n, -1)    # [N, 1 + L]
+    prime = np.zeros(0, np.int64) if prime is None else prime
+    n_begun = int(vocabulary.lasting[prime].sum())
+    told = torch.tensor([BEGIN, *vocabulary.open_ended(prime).tolist()]).expand(n, -1)    # [N, 1 + L]
     place = vocabulary.begin(n)
     for token in told[:, 1:].unbind(1):
         place = vocabulary.after(place, token)
@@ -154,7 +158,7 @@ def draw_tokens(
             going, logits, state, place = going[on], logits[on], state.rows(on), Place(*(each[on] for each in place))
         if turn % _N_DRAWS == 0:
             draws = torch.stack([torch.rand(_N_DRAWS, generator=stream, dtype=torch.float64) for stream in streams])
-        allowed = usable & vocabulary.allowed(place, n_steps)    # [N, V]
+        allowed = usable & vocabulary.allowed(place, n_steps, n_begun)    # [N, V]
         probability = choice.probabilities(torch.where(allowed, logits, -torch.inf)).cumsum(1)
         chosen = torch.searchsorted(probability, draws[going, turn % _N_DRAWS, None] * probability[:, -1:], right=True)
         tokens.append(torch.full((n, 1), END).index_copy(0, going, chosen))

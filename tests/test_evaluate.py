@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from musegan import cli, evaluate, resources
-from musegan.config import to_yaml
+from musegan.config import SequenceModelConfig, to_yaml
 from musegan.data.preparation import Rules, prepare
 from musegan.data.tracks import PRESETS
+from musegan.errors import UserError
 from musegan.evaluation.corpus import Corpus
 from musegan.export import write_midi
-from musegan.models import Facts, Layout, save_model
+from musegan.models import Facts, Layout, build_sequence, save_model
 from musegan.roll import RollSpec, Track
 from tests.data.songs import midi
 from tests.evaluation.music import scales
@@ -134,6 +135,15 @@ def test_a_model_of_one_line_against_this_line_of_the_data(singer, songs_folder,
     assert call(*options, "--out", tmp_path / "b") == 0
     for name in ("evaluation.json", "evaluation.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_other_tracks_are_said_before_anything_is_drawn(songs_folder, tmp_path, monkeypatch):
+    """A model of all notes of the piano alone, beside a band."""
+    spec = RollSpec((Track("piano"),))
+    save_model(build_sequence(SequenceModelConfig("gru", embedding=8, width=16), "tracks", spec, 2), tmp_path / "piano")
+    monkeypatch.setattr("musegan.sequences.sample_packed", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(UserError, match="generated and real music must have one spec: tracks is piano .* and drums"):
+        call("--real", songs_folder, "--generated", tmp_path / "piano", "--out", tmp_path / "out")
 
 
 def test_a_model_that_knows_the_line_by_heart(singer, songs_folder, songs, tmp_path, monkeypatch):

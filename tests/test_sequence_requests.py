@@ -13,13 +13,13 @@ from musegan import cli, resources
 from musegan.data.piece import read_pieces
 from musegan.data.sources import find_sources
 from musegan.errors import UserError
-from musegan.keys import SCALE
-from musegan.sequences import sample
-from musegan.sequence_requests import SequenceRequest, make_sequences
+from musegan.keys import SCALE, in_scale, key_shifts
 from musegan.models import load_model, save_model
 from musegan.models.generator import Facts
 from musegan.ops import notes
 from musegan.roll import Roll, RollSpec, Track
+from musegan.sequence_requests import SequenceRequest, make_sequences
+from musegan.sequences import sample
 from musegan.training.run_folder import RunFolder
 from tests.data.songs import midi
 from tests.data.test_piece import midi as file_of
@@ -224,6 +224,18 @@ def test_a_band_goes_on_with_drums_alone(band_in_one_key, tmp_path, capsys):
                        "--out", tmp_path / "out") == 0
     said = capsys.readouterr().err
     assert "begins with 8 notes in 2 bars" in said and "key:" not in said    # there is none
+
+
+def test_the_scale_after_drums_alone_is_that_of_each_piece(tmp_path):
+    """A model of all keys: of what it makes, what is not in the key that is found in it is left out."""
+    model, beat = model_of("gru", "tracks"), tmp_path / "beat.mid"
+    beat.write_bytes(midi([(0, True, [(480 * t, 60, 36) for t in range(4)])], names=("drums",)))
+    plain, kept = (Roll(*(torch.stack(planes) for planes in zip(*(made.roll for made in make_sequences(
+        model, SequenceRequest(n=8, bars=3, prime=beat, prime_bars=1, only_scale=only), lambda line: None)))))
+        for only in (False, True))    # fmt: skip
+    shifts = key_shifts(plain.frame, model.spec)
+    assert len(set(shifts.tolist())) > 2 and not torch.equal(plain.frame, kept.frame)
+    assert torch.equal(kept.frame, in_scale(plain, shifts, model.spec).frame)
 
 
 def test_a_band_is_no_melody(band_in_one_key, tmp_path, capsys):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 import musegan.sequences
 from musegan.errors import UserError
 from musegan.keys import SCALE, Key
-from musegan.sequences import Choice, draw_tokens, sample
 from musegan.ops import notes
 from musegan.sampling import exact
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.tokens import END, FIRST_PITCH
 from tests.models.test_sequence import CONFIGS, model_of
 
@@ -40,6 +40,16 @@ def test_music_depends_on_seed_and_number_alone(name, encoding, monkeypatch):
     assert len({tuple(row.flatten().tolist()) for row in together.onset}) == 5
 
 
+@pytest.mark.parametrize("n_bars, sizes", [(1, [4, 1]), (2, [3, 2]), (6, [1] * 5), (9, [1] * 5)])
+def test_fewer_long_ones_are_made_at_a_time(n_bars, sizes, monkeypatch):
+    found = []
+    monkeypatch.setattr(musegan.sequences, "_BATCH", 4)
+    monkeypatch.setattr(musegan.sequences, "_BATCH_BARS", 6)
+    monkeypatch.setattr(musegan.sequences, "draw_tokens",
+                        lambda *given: found.append(len(given[1])) or draw_tokens(*given))
+    assert len(sample(model_of("gru"), 5, n_bars, 0).frame) == 5 and found == sizes
+
+
 @pytest.mark.parametrize("encoding", ["events", "tracks"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_is_over_takes_no_part(name, encoding, monkeypatch):
@@ -55,7 +65,7 @@ def test_what_is_over_takes_no_part(name, encoding, monkeypatch):
         alone = draw_tokens(model, [i], 48, 0, prime=prime)[0]
         assert torch.equal(row[:length], alone) and (row[length:] == END).all()
     assert len(set(lengths)) > 3 and sizes == sorted(sizes, reverse=True) and sizes[0] == 9 and sizes[-1] <= 3
-    assert sum(sizes) < 4 / 3 * sum(length - 1 - len(prime) for length in lengths)
+    assert sum(sizes) < 4 / 3 * sum(length - 1 - len(model.vocabulary.open_ended(prime)) for length in lengths)
 
 
 @pytest.mark.parametrize("encoding", ["grid", "events", "tracks"])
@@ -102,6 +112,22 @@ def test_a_beginning_is_kept(encoding):
         assert found.tolist() == line.tolist()
     assert not torch.equal(roll.frame[0], roll.frame[1])
     assert torch.equal(roll.frame[:1], sample(model, 1, 3, 1, prime=prime).frame)
+
+
+def test_what_comes_after_a_beginning_may_come_late():
+    """The way from its last note is as long as the model has it, given that nothing else starts within the beginning."""
+    model = exact(model_of("gru", "tracks"))
+    vocabulary, n = model.vocabulary, 2000
+    prime = vocabulary.encode(np.array([[25, 0, 4]]), 16 + 8)
+    tokens = draw_tokens(model, range(n), 64, 0, prime=prime)
+    assert (tokens[:, :4] == torch.tensor([0, *prime[:3]])).all() and vocabulary.lasting[prime[2:]].tolist() == [16, 8]
+    logits = model(tokens[:1, :4])[0, -1]
+    wanted = torch.where(vocabulary.lasting >= 8, logits, -torch.inf).softmax(0)
+    found = torch.bincount(tokens[:, 4], minlength=vocabulary.size) / n
+    assert (found - wanted).abs().max() < 0.03 and found[-1] > 0.03    # of these, over a bar
+    silent = vocabulary.encode(np.zeros((0, 3), np.int64), 24)
+    starts = {vocabulary.decode(row[row != END].numpy())[0, 1] for row in draw_tokens(model, range(64), 64, 0, prime=silent)}
+    assert min(starts) == 24 and len(starts) > 6
 
 
 def test_choices_by_hand():

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from musegan.errors import UserError
 from musegan.roll import RollSpec, Track
 from musegan.tokens import BEGIN, END, FIRST_NOTE, FIRST_PITCH, REST, LineVocabulary, TrackVocabulary, vocabulary_of
 
@@ -69,14 +70,16 @@ def test_bands_there_and_back(band):
 def test_any_walk_through_the_grammar_is_music_of_so_many_steps(vocabulary, data):
     """Whatever is chosen of what is allowed, it ends at its time and not before, and is written as it was chosen."""
     n_steps, tokens, place = data.draw(st.integers(1, 2 * T + 3)), [], vocabulary.begin(1)
+    n_begun = data.draw(st.integers(0, n_steps)) if vocabulary is BAND else 0    # silent ones, and may be more
     while place.elapsed < n_steps:
-        allowed = vocabulary.allowed(place, n_steps)[0]
+        allowed = vocabulary.allowed(place, n_steps, n_begun)[0]
         assert allowed.any() and not allowed[[BEGIN, END]].any()
         tokens.append(data.draw(st.sampled_from(torch.nonzero(allowed).squeeze(1).tolist()[::-1])))
         place = vocabulary.after(place, torch.tensor(tokens[-1:]))
     assert torch.nonzero(vocabulary.allowed(place, n_steps)[0]).tolist() == [[END]]
     notes = vocabulary.decode(tokens)
     assert (notes[:, 1] < notes[:, 2]).all() and notes[:, 2].max(initial=0) <= n_steps
+    assert notes[:, 1].min(initial=n_steps) >= n_begun
     assert int(vocabulary.lasting[tokens].sum()) == n_steps
     if vocabulary is GRID or vocabulary is BAND and not _is_cut(tokens):
         assert vocabulary.encode(notes, n_steps).tolist() == tokens
@@ -95,6 +98,17 @@ def _is_cut(tokens):
         if BAND.length[token]:
             ends[latest] += int(BAND.length[token])
     return False
+
+
+@given(bands())
+def test_what_nothing_starts_in_may_be_left_open(band):
+    """The same notes and, of the way from the last of them to the end, nothing."""
+    notes, n_steps = band
+    tokens = BAND.encode(notes, n_steps)
+    rest = BAND.open_ended(tokens)
+    assert tokens[: len(rest)].tolist() == rest.tolist() and BAND.decode(rest).tolist() == BAND.decode(tokens).tolist()
+    assert int(BAND.lasting[rest].sum()) == notes[:, 1].max(initial=0)
+    assert GRID.open_ended(np.array([REST, 5])).tolist() == [REST, 5]
 
 
 def test_a_band_by_hand():
@@ -146,6 +160,16 @@ def test_what_is_no_music_is_refused(vocabulary, tokens, message):
 def test_vocabularies_that_there_are_not(arguments, message):
     with pytest.raises(ValueError, match=message):
         LineVocabulary(*arguments)
+
+
+def test_too_many_tracks():
+    """As many as there may be are written as they are, in the windows' integers too; more are refused."""
+    most = TrackVocabulary(128, T, (False,) * 127)
+    notes = np.array([[127 * 128 - 1, 0, 2]])
+    tokens = torch.tensor(most.encode(notes, T)).short()
+    np.testing.assert_array_equal(most.decode(tokens.numpy()), notes)
+    with pytest.raises(UserError, match="128 tracks of 128 pitches and 8 steps a bar take 16,402 tokens: at most 16,384"):
+        TrackVocabulary(128, T, (False,) * 128)
 
 
 def test_the_vocabulary_of_a_spec():

@@ -33,11 +33,11 @@ from musegan.config import SequenceConfig
 from musegan.data.embedded import open_dataset
 from musegan.data.sequences import Passage, Windows, cut
 from musegan.errors import UserError
-from musegan.sequences import Choice, draw_tokens, sample
 from musegan.metrics.copies import longest_copies
 from musegan.models import SequenceModel, load_model
 from musegan.ops import notes
 from musegan.sampling import exact
+from musegan.sequences import Choice, draw_tokens, sample
 from musegan.training.likelihood import Likelihood, likelihood, summed
 from musegan.training.run_folder import RunFolder
 from musegan.training.splits import SequenceSplits, split_sequences

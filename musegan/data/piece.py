@@ -117,13 +117,16 @@ def piece_of(song: Song, spec: RollSpec) -> Piece:
 
 
 def preset_for(song: Song, spec: RollSpec) -> Preset:
-    """Which of a song's tracks feed which of the spec's: those of its name, or as the built-in preset of its tracks says."""
+    """Which of a song's tracks feed which of the spec's: those of its name, or as the built-in preset that has them says."""
     names = {track.name.lower() for track in spec.tracks}
     by_name = Preset(spec, tuple(Feed(names=(_literal(track.name),)) for track in spec.tracks))
     if all(song.tracks[k].name.lower() in names for k in np.unique(song.notes.track).tolist()):
         return by_name
-    known = (preset for preset in PRESETS.values() if preset.spec.tracks == spec.tracks)
-    return next((replace(preset, spec=spec) for preset in known), by_name)
+    for preset in PRESETS.values():
+        feeds = dict(zip(preset.spec.tracks, preset.feeds))
+        if feeds.keys() >= set(spec.tracks):
+            return Preset(spec, tuple(feeds[track] for track in spec.tracks))
+    return by_name
 
 
 def _literal(name: str) -> str:

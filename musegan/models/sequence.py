@@ -44,6 +44,7 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
         facts: of the training data.
         width: channels of what a token is turned into.
         position_in_bar: it is told at which step of the bar each token ends.
+        dropout: probability in [0, 1) with which a channel is silenced, where a model has it.
     Raises:
         ValueError: the encoding does not fit the spec, or a number is out of range.
     """
@@ -53,15 +54,25 @@ class SequenceModel(nn.Module, PyTorchModelHubMixin):
     """Its name in a config and in a model folder."""
 
     def __init__(
-        self, encoding: Encoding, spec: RollSpec, n_bars: int, facts: Facts, width: int, position_in_bar: bool
+        self,
+        encoding: Encoding,
+        spec: RollSpec,
+        n_bars: int,
+        facts: Facts,
+        width: int,
+        position_in_bar: bool,
+        dropout: float,
     ):
         super().__init__()
         check_positive(n_bars=n_bars, width=width)
         if n_bars > MAX_BARS:
             raise UserError(f"n_bars must be at most {MAX_BARS}: got {n_bars}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1): got {dropout}")
         self.vocabulary, self.spec, self.n_bars, self.facts = vocabulary_of(encoding, spec), spec, n_bars, facts
         self.embedding = nn.Embedding(self.vocabulary.size, width)
         self.position = nn.Embedding(spec.steps_per_bar, width) if position_in_bar else None
+        self.dropout = nn.Dropout(dropout)
         self.register_buffer("lasting", self.vocabulary.lasting.clone(), persistent=False)    # [V]
 
     @property
@@ -150,12 +161,11 @@ class RecurrentModel(SequenceModel):
         position_in_bar: bool = False,
         dropout: float = 0.0,
     ):
-        super().__init__(encoding, spec, n_bars, facts, embedding, position_in_bar)
+        super().__init__(encoding, spec, n_bars, facts, embedding, position_in_bar, dropout)
         check_positive(width=width)
         check_n_layers(n_layers)
         between = dropout if n_layers > 1 else 0.0
         self.recurrent = self.layers(embedding, width, n_layers, batch_first=True, dropout=between)
-        self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, width)
         self.logits = nn.Linear(width, self.vocabulary.size)
 

@@ -50,7 +50,7 @@ class TransformerModel(SequenceModel):
         position_in_bar: bool = False,
         dropout: float = 0.0,
     ):
-        super().__init__(encoding, spec, n_bars, facts, width, position_in_bar)
+        super().__init__(encoding, spec, n_bars, facts, width, position_in_bar, dropout)
         check_positive(n_heads=n_heads)
         check_n_layers(n_layers)
         if width % (2 * n_heads):
@@ -63,7 +63,6 @@ class TransformerModel(SequenceModel):
         nn.init.normal_(self.embedding.weight, std=0.02)
         if self.position is not None:
             nn.init.normal_(self.position.weight, std=0.02)
-        self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, n_heads, dropout) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, self.vocabulary.size)
@@ -112,7 +111,7 @@ class Kept:
     def after(self, n_before: int, keys: Tensor, values: Tensor) -> Kept:
         """What is kept of the first `n_before` tokens and of those after them, [N, heads, L, C / heads]."""
         n_all, kept = n_before + keys.shape[2], self
-        if n_before != self._n_tokens or torch.is_grad_enabled():
+        if n_before != self._n_tokens or torch.is_grad_enabled() or self._keys.requires_grad:
             kept = Kept(*self.first(n_before), n_before)    # of which more is made below: a copy
         more = -(-n_all // _ROOM) * _ROOM - kept._keys.shape[2]
         if n_all > kept._keys.shape[2]:    # one after the other, so that little is there twice

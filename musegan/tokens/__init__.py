@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from musegan.roll import RollSpec
 from musegan.tokens.lines import FIRST_PITCH, REST, LineVocabulary
@@ -21,8 +21,11 @@ def vocabulary_of(encoding: Encoding, spec: RollSpec) -> Vocabulary:
     """The tokens of an encoding for rolls of a spec.
 
     Raises:
-        ValueError: there is no such encoding, or one of melodies is asked for several tracks or drums.
+        ValueError: there is no such encoding, one of melodies is asked for several tracks or drums, or there are too many
+            tracks.
     """
+    if encoding not in get_args(Encoding):
+        raise ValueError(f"encoding must be one of {', '.join(get_args(Encoding))}: got {encoding!r}")
     if encoding == "tracks":
         return TrackVocabulary(spec.n_pitches, spec.steps_per_bar, tuple(track.is_drum for track in spec.tracks))
     if spec.n_tracks != 1 or spec.tracks[0].is_drum:

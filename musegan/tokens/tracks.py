@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musegan.errors import UserError
 from musegan.tokens.vocabulary import BEGIN, END, Vocabulary
 
 FIRST_NOTE = 2
+MAX_SIZE = 1 << 14    # tokens; whether each may come after each takes 256 MB then, and each fits an int16
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class TrackVocabulary(Vocabulary):
 
     is_drum: tuple[bool, ...]
     """Of each track."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.size > MAX_SIZE:
+            raise UserError(f"{len(self.is_drum)} tracks of {self.n_pitches} pitches and {self.steps_per_bar} steps a bar take "
+                            f"{self.size:,} tokens: at most {MAX_SIZE:,} are possible (data.encoding=tracks)")
 
     @property
     def size(self) -> int:
@@ -96,6 +104,10 @@ class TrackVocabulary(Vocabulary):
         ]
         tokens, counts = (np.stack(part, 1).ravel() for part in zip(*columns))    # [(n + 1) * 5]
         return np.repeat(tokens, counts)
+
+    def open_ended(self, tokens: np.ndarray) -> np.ndarray:
+        says_more = np.flatnonzero(self.lasting.numpy()[tokens] == 0)
+        return tokens[: says_more[-1] + 1 if len(says_more) else 0]
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         tokens = self._checked(tokens)

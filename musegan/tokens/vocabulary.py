@@ -91,6 +91,10 @@ class Vocabulary:
         """
         raise NotImplementedError
 
+    def open_ended(self, tokens: np.ndarray) -> np.ndarray:
+        """Tokens [L] of `encode`, without what says that nothing starts until their end: that may be true for longer."""
+        return tokens
+
     def begin(self, n: int) -> Place:
         """The place of N sequences after their first token."""
         zeros = torch.zeros(n, dtype=torch.int64)
@@ -106,10 +110,17 @@ class Vocabulary:
             torch.where(starts, place.elapsed, place.until) + self.length[token],
         )
 
-    def allowed(self, place: Place, n_steps: int) -> Tensor:
-        """[N, V] bool, what may come so that music lasts exactly so many steps; never nothing. Then, only the end."""
+    def allowed(self, place: Place, n_steps: int, n_begun: int = 0) -> Tensor:
+        """What may come so that music lasts exactly so many steps.
+
+        Args:
+            n_begun: steps of an `open_ended` beginning, before whose end nothing more starts.
+        Returns:
+            [N, V] bool, never nothing. When all steps are over, only the end.
+        """
         left, n_more = n_steps - place.elapsed[:, None], n_steps - place.until[:, None]    # [N, 1]
-        fits = (self.lasting <= left) & (self.length <= n_more)    # [N, V]
+        least = (n_begun - place.elapsed[:, None]).clamp(0, self.steps_per_bar)    # longer ways begin with whole bars
+        fits = (self.lasting >= least) & (self.lasting <= left) & (self.length <= n_more)    # [N, V]
         ordered = (self.voice < 0) | (torch.arange(self.size) > place.note[:, None])
         is_end = torch.arange(self.size) == END
         return torch.where(left > 0, self.follows[place.token] & fits & ordered & ~is_end, is_end)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from musegan.data.sequences import IGNORED, Windows
 from musegan.export import write_midi, write_png
-from musegan.sequences import Choice, sample
 from musegan.models import SequenceModel
 from musegan.seeding import derived_seed
+from musegan.sequences import Choice, sample
 from musegan.training.run_folder import RunFolder
 
 _BATCH = 32    # windows looked at together

@@ -9,8 +9,8 @@ import torch
 
 from musegan.config import DataConfig, SequenceDataConfig
 from musegan.data.dataset import PackedDataset, split_pieces
-from musegan.data.sequences import Passage, Windows, read_passages, tracks_of
 from musegan.data.phrases import Phrases
+from musegan.data.sequences import Passage, Windows, read_passages, tracks_of
 from musegan.errors import UserError
 from musegan.tokens import vocabulary_of
 

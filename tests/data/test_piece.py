@@ -68,6 +68,22 @@ def test_tracks_go_by_instrument_by_name_or_as_told(tmp_path):
     assert pieces(named)[0].places == {"Guitar": "guitar", "piano": "piano"}
 
 
+@pytest.mark.parametrize("names, places", [
+    (["strings"], {"lead": "strings", "keys": None}),
+    (["strings", "piano"], {"lead": "strings", "keys": "piano"}),
+    (["guitar"], None),
+])
+def test_some_tracks_of_a_preset_are_fed_as_by_all_of_it(names, places, tmp_path):
+    notes = [(0, 1, 60), (1, 1, 64)]
+    source = midi(tmp_path / "a.mid", [("lead", 80, False, notes), ("keys", 3, False, notes)])
+    spec = RollSpec(tuple(SPEC.tracks[NAMES.index(name)] for name in names))
+    if places is None:
+        with pytest.raises(SongError, match="none of its notes is for one of the tracks guitar: it has lead, keys"):
+            list(read_pieces(source, spec))
+    else:
+        assert [piece.places for piece in read_pieces(source, spec)] == [places]
+
+
 def test_another_metre_is_named(tmp_path):
     notes = [("bass", 33, False, [(k, 1, 40) for k in range(24)])]
     with pytest.raises(SongError, match="bars 1 to 8 have 3 quarter notes in a bar, not 4: the model's metre is 4/4"):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from musegan.data.dataset import PackedDataset
-from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, tracks_of, voices
 from musegan.data.preparation import Rules, prepare
+from musegan.data.sequences import IGNORED, Passage, Windows, cut, read_passages, tracks_of, voices
 from musegan.data.tracks import PRESETS
 from musegan.errors import UserError
 from musegan.roll import RollSpec, Track

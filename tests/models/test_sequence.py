@@ -99,6 +99,8 @@ def test_gradients_go_through_a_state(name):
         for part in parts:
             logits, state = model.run(part, state)
             found.append(logits)
+            with torch.no_grad():
+                model.run(part, state)    # who asks for none takes none away
         loss = torch.cat(found, 1).square().sum()
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
     for one_pass, steps in zip(*gradients):
@@ -189,7 +191,9 @@ def test_model_folders(name, encoding, tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"encoding": "words"}, "encoding must be grid or events: got 'words'"),
+    ({"encoding": "words"}, "encoding must be one of grid, events, tracks: got 'words'"),
+    ({"encoding": ["grid"]}, r"encoding must be one of grid, events, tracks: got \['grid'\]"),
+    ({"dropout": float("nan")}, r"dropout must lie in \[0, 1\): got nan"),
     ({"n_heads": 3}, "width must be a multiple of twice n_heads"),
     ({"positions": "none"}, "positions must be rotary, musical or sinusoidal"),
     ({"width": 24}, "does not fit its config"),
