@@ -17,7 +17,12 @@ _OWN_OPTIONS = {
     "gan": ("form", "reroll", "vary", "interpolate", "accompany", "given", "as_track", "sampling", "threshold", "density",
             "truncation", "min_steps", "max_gap", "max_pitches", "melody_model", "phrase", "more"),
     "sequence": ("temperature", "top_k", "top_p", "prime", "prime_bars"),
-}    # of each family of models, those that not all have
+}    # of each family of models, those that not all have; a decoder of the family vae is a generator like a gan's
+_ENCODER, _ACCOMPANIES = "with an encoder, of the family vae", "that accompany, of the family gan"
+_NEEDED = {"phrase": _ENCODER, "more": _ENCODER, "melody_model": _ACCOMPANIES, "accompany": _ACCOMPANIES, "given": _ACCOMPANIES,
+           "as_track": _ACCOMPANIES}    # the models that an option is for, the most particular first
+_NEEDED |= {name: "of the families gan and vae" for name in _OWN_OPTIONS["gan"] if name not in _NEEDED}
+_NEEDED |= dict.fromkeys(_OWN_OPTIONS["sequence"], "of the family sequence")
 _DECODING = ("sampling", "threshold", "density", "min_steps", "max_gap", "max_pitches")
 _OF_BOTH = ("melody_model", "as_track", "truncation", *_DECODING, *_OWN_OPTIONS["sequence"])    # a melody, and a band to it
 _MOST = 1000    # of an attribute; far above what means anything, far below what overflows
@@ -152,12 +157,11 @@ def sequence_request(arguments: argparse.Namespace) -> SequenceRequest:
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, family: str) -> None:
     """Raises UserError for an option that another family's models have, and this one's have not."""
     both = family == "gan" and arguments.melody_model is not None
-    others = set().union(*_OWN_OPTIONS.values()) - set(_OF_BOTH if both else _OWN_OPTIONS[family])
-    for name, value in vars(arguments).items():
-        if name in others and value != parser.get_default(name):
+    own = _OF_BOTH if both else _OWN_OPTIONS[family]
+    for name, models in _NEEDED.items():
+        if name not in own and getattr(arguments, name) != parser.get_default(name):
             option = "as" if name == "as_track" else name.replace("_", "-")
-            owner = next(each for each, own in _OWN_OPTIONS.items() if name in own)
-            reason = "means nothing beside --melody-model" if both else f"is for models of the family {owner}"
+            reason = "means nothing beside --melody-model" if both else f"is for models {models}"
             raise UserError(f"--{option} {reason}: leave it out")
 
 

@@ -166,7 +166,7 @@ def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say:
     piece = _read(model, request.prime)
     frame = piece.roll.frame
     if frame.shape[2] < n_own:
-        raise UserError(f"--prime: {request.prime} has {frame.shape[2]} bars, fewer than --prime-bars={n_own}"
+        raise UserError(f"--prime: {request.prime} has {_bars(frame.shape[2])}, fewer than --prime-bars={n_own}"
                         + "".join(f"; {told}" for told in piece.losses()))
     table = notes(piece.roll).numpy()[:, 1:]    # [n, 4]
     table = np.insert(skyline(table[:, 1:]), 0, 0, 1) if model.monophonic else table
@@ -176,15 +176,20 @@ def read_prime(model: SequenceModel, request: SequenceRequest, n_bars: int, say:
     moved = key_shift if model.facts.key_shifts else 0
     own, home = (cut(Passage(voices(table, spec, -semitones), frame.shape[2], 0, 0), 0, n_own, spec.steps_per_bar).notes
                  for semitones in (0, moved))
-    told = [f"{request.prime.name}: begins with {len(own)} notes in {n_own} {'bar' if n_own == 1 else 'bars'}",
-            f"taken from {', '.join(name for name, place in piece.places.items() if place)}"]    # fmt: skip
-    told += [f"key: {name_of_shift(key_shift)} (another: --key)"] if found else []
+    tracks = ", ".join(f"{name} -> {place}" for name, place in piece.places.items() if place)
+    told = [f"{request.prime.name}: begins with {len(own)} notes in {_bars(n_own)}", f"tracks of the file: {tracks}"]
+    if found:
+        told.append(f"key: {name_of_shift(key_shift)}" + (" (another: --key)" if request.key is None else ""))
     if n_silent := piece.first_bar - sum(last <= piece.first_bar for _, _, last in piece.left_out):
         told.append(f"{n_silent} silent {'bar' if n_silent == 1 else 'bars'} before them left out")
     say("; ".join(told + piece.losses()))
     tempo_bpm = [round(min(max(float(bpm), MIN_TEMPO_BPM), MAX_TEMPO_BPM), 3) for bpm in piece.tempo_bpm[:n_own]]
     roll = roll_of_voices(np.insert(own, 0, 0, 1), 1, n_own, spec)
     return Prime(roll, model.vocabulary.encode(home, n_own * spec.steps_per_bar), key_shift, moved, tempo_bpm)
+
+
+def _bars(n: int) -> str:
+    return "1 bar" if n == 1 else f"{n} bars"
 
 
 def _read(model: SequenceModel, path: Path) -> Piece:
