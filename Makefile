@@ -25,7 +25,7 @@ demo: install
 	$(VENV)/bin/musegan evaluate --real $(DEMO)/freedoom --generated $(DEMO)/run --held-out 0.15 --out $(DEMO)/evaluation --overwrite
 
 test: install
-	$(VENV)/bin/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest -q
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info musegan/*.so musegan/_not_built.txt musegan/_cuda_not_built.txt

@@ -1,9 +1,4 @@
-"""Real music for the tests: some of the embedded songs, prepared once by each process that runs tests."""
-
-import os
-
-if "PYTEST_XDIST_WORKER" in os.environ:    # before torch is loaded: threads of several processes get in each other's way
-    os.environ["OMP_NUM_THREADS"] = "1"
+"""Real music for the tests: some of the embedded songs, prepared once."""
 
 import pytest
 

@@ -33,13 +33,13 @@ from musegan.training.run_folder import RunFolder
 from tests.training.test_gan import TINY, after, run_in, with_train
 
 RECIPES = {    # of which 12 updates of the discriminator are looked at
-    "relativistic": with_train(steps=1000, validate_every=1000, penalty_every=2),
-    "wasserstein": with_train(steps=1000, validate_every=1000, loss="wasserstein", penalty="gradient",
-                              penalty_weight=10.0, penalty_every=1, discriminator_updates=3),
-    "helped": dataclasses.replace(
+    "helped": dataclasses.replace(    # first: it forks, which threads of earlier gradients would make unsafe
         with_train(steps=1000, validate_every=1000, workers=1, augment_target=0.5),
         model=dataclasses.replace(TINY.model, accompaniment=True),
         data=dataclasses.replace(TINY.data, transpose_semitones=3, track_dropout=0.2)),
+    "relativistic": with_train(steps=1000, validate_every=1000, penalty_every=2),
+    "wasserstein": with_train(steps=1000, validate_every=1000, loss="wasserstein", penalty="gradient",
+                              penalty_weight=10.0, penalty_every=1, discriminator_updates=3),
 }
 OF_PAPERS = {    # with batch norm of each way: of channels, folded into weights, of a merge, of images
     "musegan": {},
@@ -156,11 +156,12 @@ def work(number, port, songs_folder, folder):
     torch.multiprocessing.set_start_method("fork", force=True)    # of loaders, as under a launcher
     songs, found = PackedDataset.open(songs_folder), {}
     with processes.joined(lambda: True):
-        found["gradients"] = network_gradients()
-        found["papers"] = {kind: pair_of_paper(kind, songs.spec) for kind in OF_PAPERS}
         with in_float64():
             for name, config in RECIPES.items():
                 found[name] = losses_of(config, songs, folder / name)
+        found["gradients"] = network_gradients()
+        found["papers"] = {kind: pair_of_paper(kind, songs.spec) for kind in OF_PAPERS}
+        with in_float64():
             asked = after(5) if number == 1 else lambda: False    # by one process
             losses_of(RECIPES["relativistic"], songs, folder / "of two", stop_requested=asked)
             found["resumed"] = losses_of(RECIPES["relativistic"], songs, folder / "of one", 7, resume=True)
